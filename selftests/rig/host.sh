@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The emulated hosts: a run directory, its initrd, and the two emulators.
+#
+# A run directory holds
+#   initrd/       what is added to the modules of the kernel
+#   serial        what the run printed (second serial port)
+#   console       what the kernel printed (first serial port)
+#   emulator.log  what the emulator itself had to say
+
+# At most this many emulators at a time on this machine, over all rigs.
+SLOTS=${KVMI_SLOTS:-2}
+
+take_slot()
+{
+	local i fd told=
+
+	while :; do
+		for i in $(seq "$SLOTS"); do
+			exec {fd}>"$CACHE/locks/slot-$i"
+			if flock -n "$fd"; then
+				SLOT_FD=$fd
+				return 0
+			fi
+			exec {fd}>&-
+		done
+		[ -n "$told" ] || say "waiting: $SLOTS emulators are running already"
+		told=y
+		sleep 1
+	done
+}
+
+give_slot()
+{
+	exec {SLOT_FD}>&-
+}
+
+# new_run NAME: an empty run directory; sets RUN.  Runs of the same name at
+# the same time would share it, which the lock that is kept open prevents.
+new_run()
+{
+	local fd
+
+	exec {fd}>"$CACHE/locks/run-$(printf %s "$OUT/$1" | tr / _)"
+	flock "$fd"
+	RUN=$OUT/runs/$1
+	rm -rf "$RUN"
+	mkdir -p "$RUN/initrd/rig/bin"
+	: >"$RUN/serial"
+	: >"$RUN/console"
+}
+
+# put_initrd KERNEL VAR=VALUE...: write the initrd of RUN
+put_initrd()
+{
+	local k=$1 d=$RUN/initrd v p
+
+	shift
+	mkdir -p "$d/bin" "$d/lib" "$d/etc"
+	cp -L "$(command -v busybox)" "$d/bin/busybox"
+	cp "$RIG_DIR/guest/init" "$d/init"
+	cp -a "$CACHE/kernels/$k/modules/lib/modules" "$d/lib/"
+	[ -z "${MODULE:-}" ] || strip -g -o "$d/rig/kvmi.ko" "$MODULE"
+	while read -r p; do
+		cp "$p" "$d/rig/bin/"
+	done < <(user_programs)
+	echo 'root:x:0:0:root:/:/bin/sh
+nobody:x:65534:65534:nobody:/:/bin/sh' >"$d/etc/passwd"
+	echo 'root:x:0:' >"$d/etc/group"
+	for v; do
+		printf "export %s='%s'\n" "${v%%=*}" "${v#*=}"
+	done >"$d/rig/env"
+	(cd "$d" && find . -print0 | cpio -0 -o -H newc -R 0:0 --quiet) |
+		gzip -1 >"$RUN/initrd.gz"
+	rm -rf "$d"
+}
+
+# boot HOST KERNEL TIMEOUT [--smp N] [--mem SIZE] [--share] [--icount] [--live]
+# [--append ARGS]: run the emulator on RUN until the host powers off.  Sets
+# STATUS to what the run's main script returned, "timeout", or "died".
+boot()
+{
+	local host=$1 k=$2 limit=$3 rc=0 pid tails=() append=
+	local smp=2 mem=2048 share='' icount='' live=''
+
+	shift 3
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--smp) smp=$2; shift ;;
+		--mem) mem=$2; shift ;;
+		--append) append=$2; shift ;;
+		--share) share=y ;;
+		--icount) icount=y ;;
+		--live) live=y ;;
+		*) die "boot: $1?" ;;
+		esac
+		shift
+	done
+
+	# loglevel=5: warnings and worse reach the console as they happen; the
+	# rest of the log is printed at the end.  An oops ends the run at once.
+	append="console=ttyS0 loglevel=5 panic=-1 oops=panic $append"
+
+	take_slot
+	if [ -n "$live" ]; then
+		tail -n +1 -q -F "$RUN/console" "$RUN/serial" 2>/dev/null &
+		tails+=($!)
+	fi
+	case $host in
+	amd) start_qemu ;;
+	*) start_bochs ;;
+	esac
+	wait "$pid" || rc=$?
+	# What was written last must get through the pipes.
+	if [ ${#tails[@]} -gt 0 ]; then
+		sleep 1
+		kill "${tails[@]}" 2>/dev/null || :
+		wait "${tails[@]}" 2>/dev/null || :
+	fi
+	give_slot
+
+	STATUS=$(tr -d '\r' <"$RUN/serial" | sed -n 's/^rig: exit \([0-9]*\)$/\1/p' | tail -n 1)
+	if [ -z "$STATUS" ]; then
+		STATUS=died
+		# 124 and 137 are timeout(1)'s.
+		case $rc in 124 | 137) STATUS=timeout ;; esac
+	fi
+}
+
+# Both are called by boot and use its variables.
+start_qemu()
+{
+	local cmd=(
+		qemu-system-x86_64 -accel tcg -m "$mem" -smp "$smp"
+		# What the inner QEMU's "-cpu host" guest wants of the CPU.
+		-cpu "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"
+		-display none -monitor none -no-reboot -nodefaults
+		-serial "file:$RUN/console" -serial "file:$RUN/serial"
+		-kernel "$CACHE/kernels/$k/vmlinuz" -initrd "$RUN/initrd.gz"
+		-append "$append"
+	)
+
+	if [ -n "$share" ]; then
+		cmd+=(-virtfs "local,path=$CACHE/debian,mount_tag=debian,security_model=none,readonly=on,multidevs=remap")
+	fi
+	if [ -n "$icount" ]; then
+		cmd+=(-icount "shift=0,sleep=off" -rtc "base=2026-01-01T00:00:00,clock=vm")
+	fi
+	timeout -k 5 "$limit" "${cmd[@]}" >"$RUN/emulator.log" 2>&1 </dev/null &
+	pid=$!
+}

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Everything the rig takes from Debian: packages of this machine, kernels,
+# the emulator that this machine's Debian may be too old for, a root for the
+# emulated host.  All but the first is unpacked into the cache, never
+# installed.
+
+# What has to be installed on this machine, as package names.
+HOST_PACKAGES="
+	bc binutils bison busybox-static ca-certificates cpio cppcheck
+	debian-archive-keyring dpkg-dev dwarves flex gcc gcc-12 git isolinux kmod
+	libc6-dev libcmocka-dev libelf-dev libnl-3-dev libnl-genl-3-dev
+	libssl-dev make perl pkg-config python3 qemu-system-x86 rsync
+	shellcheck sparse syslinux-common util-linux xorriso xz-utils zlib1g-dev"
+
+have_package()
+{
+	local status
+
+	# A name may be provided by a successor, like pkg-config by pkgconf:
+	# dpkg-query knows the transitional package, so this is enough.
+	status=$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) || return 1
+	[ "$status" = installed ]
+}
+
+setup_host_packages()
+{
+	local p missing=()
+
+	for p in $HOST_PACKAGES; do
+		have_package "$p" || missing+=("$p")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	if [ "$(id -u)" -ne 0 ]; then
+		die "packages are missing; as root: apt-get install --no-install-recommends ${missing[*]}"
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	quietly "updating the package lists" "$OUT/logs/apt-update.log" \
+		apt-get update
+	quietly "installing ${#missing[@]} packages: ${missing[*]}" \
+		"$OUT/logs/apt-install.log" \
+		apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
+# An apt of our own for one Debian release, which knows nothing of what is
+# installed on this machine.  It asks the mirror that this machine asks: the
+# addresses come from apt's own view of its sources, in whichever form they
+# are written.
+#
+# apt_opt RELEASE: sets APT_OPT
+apt_opt()
+{
+	local dir=$CACHE/apt/$1
+
+	APT_OPT=(
+		-o "Dir::State=$dir" -o "Dir::State::Lists=$dir/lists"
+		-o "Dir::State::Status=$dir/status" -o "Dir::Cache=$dir/cache"
+		-o "Dir::Etc::SourceList=$dir/sources.list"
+		-o "Dir::Etc::SourceParts=/dev/null"
+		-o "Dir::Etc::Preferences=/dev/null"
+		-o "Dir::Etc::PreferencesParts=/dev/null"
+		-o "APT::Sandbox::User=root"
+		-o "APT::Architecture=amd64" -o "APT::Architectures=amd64"
+		-o "APT::Install-Recommends=false" -o "Debug::NoLocking=true"
+		-o "Acquire::Retries=3" -o "Acquire::Languages=none"
+	)
+}
+
+mirror_uri()
+{
+	# The first address whose Release file says "Debian", or
+	# "Debian-Security": the suites' names would not tell them from the
+	# many third parties that use the same ones.
+	# (NO_BIN, because a machine set up from an image may have no lists.)
+	# shellcheck disable=SC2016 # apt's own variables
+	apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' \
+		"Created-By: Packages" "Component: main" |
+		awk -F'|' -v label="$1" '$1 == "Debian" && $2 == label { print $3; exit }'
+}
+
+apt_release_locked()
+{
+	local rel=$1 dir=$CACHE/apt/$1 main security keyring signed=
+
+	apt_opt "$rel"
+	# A day is what apt itself takes for fresh.
+	if [ -n "$(find "$dir/stamp" -mtime -1 2>/dev/null)" ]; then
+		return 0
+	fi
+	main=$(mirror_uri Debian)
+	if [ -z "$main" ]; then
+		[ "$(id -u)" -eq 0 ] || die "apt has no package lists; as root: apt-get update"
+		quietly "updating the package lists" "$OUT/logs/apt-update.log" \
+			apt-get update
+		main=$(mirror_uri Debian)
+	fi
+	[ -n "$main" ] || die "apt's sources name no Debian archive"
+	security=$(mirror_uri Debian-Security)
+	# A machine without the security archive: it is the main one's neighbour.
+	[ -n "$security" ] || security=${main%/}-security/
+
+	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+	: >"$dir/status"
+	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	[ ! -e "$keyring" ] || signed="[signed-by=$keyring]"
+	cat >"$dir/sources.list" <<-END
+		deb $signed $main $rel main
+		deb $signed $main $rel-updates main
+		deb $signed $security $rel-security main
+	END
+	quietly "reading the package lists of $rel" "$OUT/logs/apt-$rel.log" \
+		apt-get "${APT_OPT[@]}" update
+	touch "$dir/stamp"
+}
+
+apt_release()
+{
+	apt_opt "$1"
+	locked "apt-$1" apt_release_locked "$1"
+}
+
+# fetch_debs RELEASE PACKAGE...: download what is not there yet; sets DEBS.
+# A package is named as apt names it; =VERSION may follow.
+fetch_debs()
+{
+	local rel=$1 line url file size todo=() dir
+
+	shift
+	apt_opt "$rel"
+	DEBS=()
+	mkdir -p "$CACHE/debs"
+	while read -r url file size _; do
+		[ -n "$url" ] || continue
+		file=${file//%3a/:}
+		DEBS+=("$CACHE/debs/$file")
+		if [ "$(stat -c %s "$CACHE/debs/$file" 2>/dev/null)" != "$size" ]; then
+			todo+=("${file%%_*}")
+		fi
+	done < <(apt-get "${APT_OPT[@]}" --print-uris download "$@" | tr -d "'")
+	[ ${#DEBS[@]} -ge $# ] || die "$rel does not have all of: $*"
+	[ ${#todo[@]} -gt 0 ] || return 0
+
+	dir=$(mktemp -d "$CACHE/debs/part.XXXXXX")
+	# An interrupted download leaves its directory; it is of no use to
+	# the next one.
+	find "$CACHE/debs" -maxdepth 1 -name 'part.*' -mmin +120 -exec rm -rf {} +
+	local want=()
+	for line in "$@"; do
+		case " ${todo[*]} " in *" ${line%%=*} "*) want+=("$line") ;; esac
+	done
+	(
+		cd "$dir"
+		quietly "downloading ${#want[@]} packages: ${want[*]:0:4}$([ ${#want[@]} -le 4 ] || echo ' ...')" \
+			"$OUT/logs/download.log" \
+			apt-get "${APT_OPT[@]}" download "${want[@]}"
+		for line in *.deb; do
+			mv -f "$line" "$CACHE/debs/$(printf %s "${line//%3a/:}")"
+		done
+	)
+	rmdir "$dir"
+}
+
+# The tree that a package and all it depends on make, as dpkg would unpack
+# it, without running anything: no privilege, no mount and no device node is
+# needed, and the files are Debian's own.
+unpack_closure_locked()
+{
+	local rel=$1 dest=$2 d names tmp
+
+	shift 2
+	[ ! -e "$dest/.complete" ] || return 0
+	apt_release "$rel"
+	mapfile -t names < <(apt-get "${APT_OPT[@]}" -s install "$@" |
+		awk '$1 == "Inst" { print $2 }')
+	[ ${#names[@]} -gt 0 ] || die "apt cannot resolve $* in $rel"
+	fetch_debs "$rel" "${names[@]}"
+	tmp=$dest.part
+	rm -rf "$tmp" "$dest"
+	mkdir -p "$tmp/usr"
+	# Debian's merged /usr.
+	for d in bin sbin lib lib64; do
+		mkdir -p "$tmp/usr/$d"
+		ln -s "usr/$d" "$tmp/$d"
+	done
+	say "unpacking ${#DEBS[@]} packages of $rel ($*)"
+	for d in "${DEBS[@]}"; do
+		dpkg-deb --fsys-tarfile "$d" |
+			tar -x -C "$tmp" --keep-directory-symlink --no-same-owner \
+				--exclude=./usr/share/doc --exclude=./usr/share/man \
+				--exclude=./usr/share/locale
+	done
+	touch "$tmp/.complete"
+	mv "$tmp" "$dest"
+}
+
+# Kernels ------------------------------------------------------------------
+
+# After setup_kernel K, $CACHE/kernels/K is a link to a directory with
+#   release    the release string
+#   vmlinuz
+#   kdir       headers to build modules against
+#   modules/   lib/modules/RELEASE: what the emulated host needs, decompressed
+#   System.map, config
+
+# What the emulated host may load; what they depend on comes along.
+HOST_MODULES="kvm kvm-amd kvm-intel 9p 9pnet_virtio"
+
+setup_kernel_locked()
+{
+	local k=$1 meta_image meta_headers image headers more dir tmp rel f version hdr
+
+	[ ! -e "$CACHE/kernels/$k/release" ] || return 0
+	apt_release bookworm
+	case $k in
+	6.1)
+		meta_image=linux-image-amd64
+		meta_headers=linux-headers-amd64
+		;;
+	6.12)
+		meta_image=linux-image-6.12-amd64
+		meta_headers=linux-headers-6.12-amd64
+		;;
+	esac
+	image=$(apt_dep "$meta_image" '^linux-image-')
+	headers=$(apt_dep "$meta_headers" '^linux-headers-')
+	[ -n "$image" ] && [ -n "$headers" ] || die "bookworm has no kernel $k"
+	[ "${image#linux-image-}" = "${headers#linux-headers-}" ] ||
+		die "the mirror has $image but $headers: try again later"
+	more=$(apt_dep "$headers" '^linux-(headers-.*-common|kbuild-)')
+	rel=${image#linux-image-}
+	# shellcheck disable=SC2086 # a list
+	fetch_debs bookworm "$image" "$headers" $more
+	version=$(dpkg-deb -f "${DEBS[0]}" Version)
+	dir=$CACHE/kernels/$rel-$version
+	tmp=$dir.part
+	rm -rf "$tmp" "$dir"
+	mkdir -p "$tmp/root"
+	say "unpacking Linux $rel"
+	for f in "${DEBS[@]}"; do
+		dpkg-deb -x "$f" "$tmp/root"
+	done
+
+	# The headers refer to each other by the place where dpkg would have
+	# put them.
+	hdr=$tmp/root/usr/src/$headers
+	sed -i "s|/usr/src/|$dir/root/usr/src/|" "$hdr/Makefile"
+	ln -s "root/usr/src/$headers" "$tmp/kdir"
+	mv "$tmp/root/boot/vmlinuz-$rel" "$tmp/vmlinuz"
+	mv "$tmp/root/boot/System.map-$rel" "$tmp/System.map"
+	mv "$tmp/root/boot/config-$rel" "$tmp/config"
+	pick_modules "$tmp/root" "$rel" "$tmp/modules"
+	rm -rf "$tmp/root/lib/modules"
+	echo "$rel" >"$tmp/release"
+	mv "$tmp" "$dir"
+	ln -sfn "$rel-$version" "$CACHE/kernels/$k"
+}
+
+# apt_dep PACKAGE REGEX: names of its dependencies that match
+apt_dep()
+{
+	apt-cache "${APT_OPT[@]}" depends "$1" 2>/dev/null |
+		awk -v re="$2" '$1 == "Depends:" && $2 ~ re { print $2 }'
+}
+
+# pick_modules ROOT RELEASE DEST: copy HOST_MODULES and what they need
+pick_modules()
+{
+	local root=$1 rel=$2 dest=$3 m f
+
+	depmod -b "$root" "$rel"
+	mkdir -p "$dest/lib/modules/$rel"
+	for m in $HOST_MODULES; do
+		modprobe -d "$root" -S "$rel" --show-depends "$m"
+	done | awk '$1 == "insmod" { print $2 }' | sort -u | while read -r f; do
+		cp "$f" "$dest/lib/modules/$rel/"
+	done
+	find "$dest" -name '*.xz' -exec xz -d {} +
+	cp "$root/lib/modules/$rel"/modules.{builtin,order} "$dest/lib/modules/$rel/"
+	depmod -b "$dest" "$rel" 2>/dev/null
+}
+
+setup_kernel()
+{
+	check_kernel "$1"
+	if [ "$1" = debug ]; then
+		setup_debug_kernel
+	else
+		locked "kernel-$1" setup_kernel_locked "$1"
+	fi
+	KREL=$(cat "$CACHE/kernels/$1/release")
+	KDIR=$CACHE/kernels/$1/kdir
+}
+
+# The emulators and the guest's surroundings ---------------------------------
+
+setup_bochs()
+{
+	locked bochs unpack_closure_locked trixie "$CACHE/bochs" bochs bochs-term
+}
+
+setup_rootfs()
+{
+	locked rootfs unpack_closure_locked bookworm "$CACHE/debian" \
+		qemu-system-x86 dash coreutils
+}
+
+# Debian's kernel source: for checkpatch.pl, lib.mk and the debug kernel.
+setup_source_locked()
+{
+	local k=$1 tmp
+
+	[ ! -e "$CACHE/linux-source-$k/Makefile" ] || return 0
+	apt_release bookworm
+	fetch_debs bookworm "linux-source-$k"
+	tmp=$CACHE/linux-source-$k.part
+	rm -rf "$tmp"
+	mkdir -p "$tmp"
+	say "unpacking the source of Linux $k"
+	dpkg-deb --fsys-tarfile "${DEBS[0]}" |
+		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
+		xz -dc -T0 | tar -x -C "$tmp" --strip-components=1
+	dpkg-deb -f "${DEBS[0]}" Version >"$tmp/.debian-version"
+	rm -rf "$CACHE/linux-source-$k"
+	mv "$tmp" "$CACHE/linux-source-$k"
+}
+
+setup_source()
+{
+	locked "source-$1" setup_source_locked "$1"
+}
+
+rig_setup()
+{
+	local what
+
+	[ $# -gt 0 ] || set -- 6.1 6.12 bochs rootfs source debug
+	setup_host_packages
+	for what; do
+		case $what in
+		packages) ;;
+		bochs) setup_bochs ;;
+		rootfs) setup_rootfs ;;
+		source) setup_source 6.12 ;;
+		*) setup_kernel "$what" ;;
+		esac
+	done
+}
