@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libkvmi: virtual machine introspection for stock KVM.
+ *
+ * Functions that can fail return a negative errno; kvmi_error_message() says
+ * in words what was the matter. Structures of the kernel's interface (records,
+ * registers, kinds and flags) are those of <linux/kvmi.h>.
+ *
+ * The comments at the definitions (and the manual pages) say what each
+ * function does.
+ */
+#ifndef KVMI_H
+#define KVMI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <linux/kvmi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KVMI_API __attribute__((visibility("default")))
+
+struct kvmi_vm;
+struct kvmi_ring;
+struct kvmi_vmlist;
+
+/* ---- errors --------------------------------------------------------------- */
+
+KVMI_API const char *kvmi_error_message(void);
+
+/* ---- which VMs there are ---------------------------------------------------- */
+
+/**
+ * enum kvmi_vmlist_attached - whether somebody introspects a VM
+ * @KVMI_ATTACHED_UNKNOWN: kvmi.ko is not loaded, or does not let us ask
+ * @KVMI_ATTACHED_NO: nobody
+ * @KVMI_ATTACHED_YES: another session controls it
+ */
+enum kvmi_vmlist_attached {
+	KVMI_ATTACHED_UNKNOWN = 0,
+	KVMI_ATTACHED_NO = 1,
+	KVMI_ATTACHED_YES = 2,
+};
+
+/**
+ * struct kvmi_vmlist_entry - one VM of this host
+ * @pid: process of the VMM
+ * @fd: the VM's descriptor in that process
+ * @uid: owner of the process
+ * @nr_vms: VMs that the process has
+ * @nr_vcpus: virtual processors, 0 if that is not known
+ * @attached: enum kvmi_vmlist_attached
+ * @memory: bytes of guest memory, 0 if that is not known
+ * @vmm: name of the VMM's program
+ * @name: the VMM's name for the VM, "" if it gave none
+ */
+struct kvmi_vmlist_entry {
+	pid_t pid;
+	int fd;
+	uid_t uid;
+	unsigned int nr_vms;
+	unsigned int nr_vcpus;
+	unsigned int attached;
+	uint64_t memory;
+	char vmm[64];
+	char name[128];
+};
+
+/* Also ask kvmi.ko, by a short attach, for what /proc does not tell. */
+#define KVMI_VMLIST_PROBE	(1U << 0)
+
+KVMI_API int kvmi_vmlist_create(unsigned int flags, struct kvmi_vmlist **list);
+KVMI_API size_t kvmi_vmlist_size(const struct kvmi_vmlist *list);
+KVMI_API const struct kvmi_vmlist_entry *
+kvmi_vmlist_get(const struct kvmi_vmlist *list, size_t index);
+KVMI_API void kvmi_vmlist_destroy(struct kvmi_vmlist *list);
+
+/* ---- attach and detach -------------------------------------------------------- */
+
+/**
+ * struct kvmi_vm_options - how to attach
+ * @size: sizeof(struct kvmi_vm_options)
+ * @ring_size: bytes of each vCPU's ring, a power of two; 0: the default
+ */
+struct kvmi_vm_options {
+	size_t size;
+	uint32_t ring_size;
+};
+
+KVMI_API int kvmi_caps_get(struct kvmi_caps *caps);
+
+KVMI_API int kvmi_vm_attach(const char *spec,
+			    const struct kvmi_vm_options *options,
+			    struct kvmi_vm **vm);
+KVMI_API int kvmi_vm_attach_pid(pid_t pid, int fd,
+				const struct kvmi_vm_options *options,
+				struct kvmi_vm **vm);
+KVMI_API int kvmi_vm_attach_fd(int vm_fd, const struct kvmi_vm_options *options,
+			       struct kvmi_vm **vm);
+KVMI_API int kvmi_vm_open(int session_fd, struct kvmi_vm **vm);
+KVMI_API int kvmi_vm_detach(struct kvmi_vm *vm);
+KVMI_API void kvmi_vm_close(struct kvmi_vm *vm);
+KVMI_API int kvmi_vm_fd(const struct kvmi_vm *vm);
+
+KVMI_API int kvmi_session_send(int sock, int session_fd);
+KVMI_API int kvmi_session_receive(int sock);
+
+/* ---- the VM ---------------------------------------------------------------------- */
+
+KVMI_API int kvmi_vm_get_caps(struct kvmi_vm *vm, struct kvmi_caps *caps);
+KVMI_API int kvmi_vm_get_info(struct kvmi_vm *vm, struct kvmi_info *info);
+KVMI_API int kvmi_vm_get_slots(struct kvmi_vm *vm, struct kvmi_slot *slots,
+			       unsigned int nr);
+KVMI_API int kvmi_vm_set_policy(struct kvmi_vm *vm, unsigned int timeout_ms,
+				enum kvmi_action default_action);
+KVMI_API int kvmi_vm_pause(struct kvmi_vm *vm);
+KVMI_API int kvmi_vm_resume(struct kvmi_vm *vm);
+KVMI_API ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf,
+			      size_t len);
+KVMI_API ssize_t kvmi_vm_write(struct kvmi_vm *vm, uint64_t gpa,
+			       const void *buf, size_t len);
+
+/* ---- one vCPU ----------------------------------------------------------------------- */
+
+KVMI_API int kvmi_vcpu_get_info(struct kvmi_vm *vm, unsigned int vcpu,
+				struct kvmi_vcpu_info *info);
+KVMI_API int kvmi_vcpu_pause(struct kvmi_vm *vm, unsigned int vcpu);
+KVMI_API int kvmi_vcpu_resume(struct kvmi_vm *vm, unsigned int vcpu);
+KVMI_API int kvmi_vcpu_get_regs(struct kvmi_vm *vm, unsigned int vcpu,
+				uint32_t sets, void *buf, size_t size);
+KVMI_API int kvmi_vcpu_set_regs(struct kvmi_vm *vm, unsigned int vcpu,
+				uint32_t sets, const void *buf, size_t size);
+KVMI_API int kvmi_vcpu_get_gprs(struct kvmi_vm *vm, unsigned int vcpu,
+				struct kvmi_x86_gprs *regs);
+KVMI_API int kvmi_vcpu_set_gprs(struct kvmi_vm *vm, unsigned int vcpu,
+				const struct kvmi_x86_gprs *regs);
+KVMI_API int kvmi_vcpu_get_control(struct kvmi_vm *vm, unsigned int vcpu,
+				   struct kvmi_x86_control *regs);
+KVMI_API int kvmi_vcpu_set_control(struct kvmi_vm *vm, unsigned int vcpu,
+				   const struct kvmi_x86_control *regs);
+KVMI_API int kvmi_vcpu_get_segments(struct kvmi_vm *vm, unsigned int vcpu,
+				    struct kvmi_x86_segments *regs);
+KVMI_API int kvmi_vcpu_set_segments(struct kvmi_vm *vm, unsigned int vcpu,
+				    const struct kvmi_x86_segments *regs);
+
+/* ---- which events ---------------------------------------------------------------------- */
+
+KVMI_API int kvmi_event_control(struct kvmi_vm *vm,
+				const struct kvmi_control_event *control);
+KVMI_API int kvmi_event_watch(struct kvmi_vm *vm, unsigned int vcpu,
+			      enum kvmi_event_kind kind,
+			      enum kvmi_event_mode mode, uint32_t regs);
+KVMI_API int kvmi_event_watch_cr(struct kvmi_vm *vm, unsigned int vcpu,
+				 unsigned int cr, enum kvmi_event_mode mode,
+				 uint32_t regs);
+KVMI_API int kvmi_event_watch_msr(struct kvmi_vm *vm, unsigned int vcpu,
+				  uint32_t msr, uint32_t access,
+				  enum kvmi_event_mode mode, uint32_t regs);
+
+/* ---- the events of a VM, by one thread ----------------------------------------------------- */
+
+KVMI_API int kvmi_event_wait(struct kvmi_vm *vm, const struct kvmi_event **event,
+			     int timeout_ms);
+KVMI_API int kvmi_event_reply(struct kvmi_vm *vm, const struct kvmi_event *event,
+			      enum kvmi_action action);
+KVMI_API int kvmi_event_answer(struct kvmi_vm *vm,
+			       const struct kvmi_event *event,
+			       const struct kvmi_reply *reply);
+KVMI_API int kvmi_event_answer_wait(struct kvmi_vm *vm,
+				    const struct kvmi_event *event,
+				    const struct kvmi_reply *reply,
+				    const struct kvmi_event **next,
+				    int timeout_ms);
+KVMI_API int kvmi_event_answer_id(struct kvmi_vm *vm, unsigned int vcpu,
+				  uint64_t id, const struct kvmi_reply *reply);
+KVMI_API int kvmi_event_set_polling(struct kvmi_vm *vm, bool on);
+KVMI_API uint64_t kvmi_event_dropped(struct kvmi_vm *vm);
+
+/* ---- what is in an event ------------------------------------------------------------------- */
+
+KVMI_API const char *kvmi_event_name(unsigned int kind);
+KVMI_API bool kvmi_event_is_sync(const struct kvmi_event *event);
+KVMI_API const void *kvmi_event_payload(const struct kvmi_event *event,
+					size_t size);
+KVMI_API const struct kvmi_ev_cancelled *
+kvmi_event_cancelled(const struct kvmi_event *event);
+KVMI_API const struct kvmi_ev_access *
+kvmi_event_access(const struct kvmi_event *event);
+KVMI_API const struct kvmi_ev_breakpoint *
+kvmi_event_breakpoint(const struct kvmi_event *event);
+KVMI_API const struct kvmi_ev_step *
+kvmi_event_step(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_cr *
+kvmi_event_cr(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_msr *
+kvmi_event_msr(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_cpuid *
+kvmi_event_cpuid(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_gprs *
+kvmi_event_gprs(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_control *
+kvmi_event_control_regs(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_segments *
+kvmi_event_segments(const struct kvmi_event *event);
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+KVMI_API void kvmi_reply_init(struct kvmi_reply *reply, enum kvmi_action action);
+KVMI_API int kvmi_reply_set_gpr(struct kvmi_reply *reply, unsigned int gpr,
+				uint64_t value);
+KVMI_API void kvmi_reply_set_view(struct kvmi_reply *reply, uint32_t view);
+KVMI_API void kvmi_reply_step(struct kvmi_reply *reply);
+KVMI_API void kvmi_reply_fast_step(struct kvmi_reply *reply, uint32_t view);
+
+/* ---- rings, for tools with a thread per vCPU ------------------------------------------------- */
+
+KVMI_API int kvmi_ring_open(struct kvmi_vm *vm, unsigned int vcpu, int eventfd,
+			    struct kvmi_ring **ring);
+KVMI_API void kvmi_ring_close(struct kvmi_ring *ring);
+KVMI_API int kvmi_ring_next(struct kvmi_ring *ring,
+			    const struct kvmi_event **event);
+KVMI_API void kvmi_ring_consume(struct kvmi_ring *ring);
+KVMI_API int kvmi_ring_wait(struct kvmi_ring *ring,
+			    const struct kvmi_event **event, int timeout_ms);
+KVMI_API int kvmi_ring_answer(struct kvmi_ring *ring, uint64_t id,
+			      const struct kvmi_reply *reply);
+KVMI_API int kvmi_ring_answer_wait(struct kvmi_ring *ring, uint64_t id,
+				   const struct kvmi_reply *reply,
+				   const struct kvmi_event **next,
+				   int timeout_ms);
+KVMI_API void kvmi_ring_set_polling(struct kvmi_ring *ring, bool on);
+KVMI_API int kvmi_ring_last_error(struct kvmi_ring *ring, uint64_t *id);
+KVMI_API uint64_t kvmi_ring_dropped(struct kvmi_ring *ring, int kind);
+
+/* ---- views ------------------------------------------------------------------------------------- */
+
+KVMI_API int kvmi_view_create(struct kvmi_vm *vm, uint32_t default_access,
+			      uint32_t *view);
+KVMI_API int kvmi_view_destroy(struct kvmi_vm *vm, uint32_t view);
+KVMI_API int kvmi_view_switch(struct kvmi_vm *vm, unsigned int vcpu,
+			      uint32_t view);
+KVMI_API int kvmi_view_set_access(struct kvmi_vm *vm, uint32_t view,
+				  uint64_t gfn, uint32_t nr_pages,
+				  uint32_t access);
+KVMI_API int kvmi_view_set_ranges(struct kvmi_vm *vm, uint32_t view,
+				  const struct kvmi_access_range *ranges,
+				  uint32_t nr, uint32_t *bad);
+KVMI_API int kvmi_view_get_access(struct kvmi_vm *vm, uint32_t view,
+				  uint64_t gfn, uint32_t *access);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KVMI_H */

@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Sessions: attach, detach, hand over; and what concerns the VM as a whole.
+ */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+int kvmi_vm_ioctl(struct kvmi_vm *vm, unsigned long cmd, void *arg,
+		  const char *what)
+{
+	int ret = kvmi_sys.ioctl(vm->fd, cmd, arg);
+
+	if (ret >= 0)
+		return ret;
+	ret = -errno;
+	if (ret == -ENODEV)
+		return kvmi_error_set(ret, "%s: the VM is gone", what);
+	if (ret == -ENOTTY)
+		return kvmi_error_set(ret,
+				      "%s: the descriptor is no kvmi session, or its kvmi.ko is older",
+				      what);
+	return kvmi_error_set(ret, "%s: %s", what, strerror(-ret));
+}
+
+static int open_device(void)
+{
+	int fd = kvmi_sys.open(kvmi_sys.device, O_RDWR);
+
+	if (fd >= 0)
+		return fd;
+	if (errno == ENOENT || errno == ENXIO || errno == ENODEV)
+		return kvmi_error_set(-ENODEV,
+				      "there is no %s: kvmi.ko is not loaded",
+				      kvmi_sys.device);
+	if (errno == EACCES || errno == EPERM)
+		return kvmi_error_set(-errno,
+				      "%s: permission denied (are you in its group?)",
+				      kvmi_sys.device);
+	return kvmi_error_set(-errno, "%s: %s", kvmi_sys.device,
+			      strerror(errno));
+}
+
+static int get_caps(int fd, struct kvmi_caps *caps)
+{
+	memset(caps, 0, sizeof(*caps));
+	caps->size = sizeof(*caps);
+	if (kvmi_sys.ioctl(fd, KVMI_GET_CAPS, caps) < 0)
+		return kvmi_error_set(-errno, "cannot ask for capabilities: %s",
+				      strerror(errno));
+	if (caps->out_abi != KVMI_ABI_VERSION)
+		return kvmi_error_set(-EPROTONOSUPPORT,
+				      "kvmi.ko speaks ABI %u, this library %u",
+				      caps->out_abi, KVMI_ABI_VERSION);
+	return 0;
+}
+
+/**
+ * kvmi_caps_get() - What kvmi.ko can do on this host
+ * @caps: where to store it
+ *
+ * Return: 0 or a negative errno; -ENODEV: kvmi.ko is not loaded.
+ */
+int kvmi_caps_get(struct kvmi_caps *caps)
+{
+	int fd, ret;
+
+	fd = open_device();
+	if (fd < 0)
+		return fd;
+	ret = get_caps(fd, caps);
+	kvmi_sys.close(fd);
+	return ret;
+}
+
+static int new_vm(int session_fd, struct kvmi_vm **vm)
+{
+	struct kvmi_vm *new = calloc(1, sizeof(*new));
+
+	if (!new)
+		return kvmi_error_set(-ENOMEM, "out of memory");
+	new->fd = session_fd;
+	*vm = new;
+	return 0;
+}
+
+static int attach_error(int err)
+{
+	switch (err) {
+	case -EBADF:
+		return kvmi_error_set(err, "the descriptor is not that of a KVM VM");
+	case -EBUSY:
+		return kvmi_error_set(err,
+				      "the VM is already controlled by another session");
+	case -ENODEV:
+		return kvmi_error_set(err, "the VM is gone");
+	case -EOPNOTSUPP:
+		return kvmi_error_set(err,
+				      "this VM or this kernel cannot be introspected (confidential guest, shadow paging, or a KVM that lacks something: the kernel log says which)");
+	case -EINVAL:
+		return kvmi_error_set(err,
+				      "kvmi.ko takes no such options (ring size?)");
+	default:
+		return kvmi_error_set(err, "attach: %s", strerror(-err));
+	}
+}
+
+/**
+ * kvmi_vm_attach_fd() - Attach to the VM behind a descriptor
+ * @vm_fd: descriptor of a KVM VM; it may be closed afterwards
+ * @options: how, or NULL
+ * @vm: where to store the session; end it with kvmi_vm_close()
+ *
+ * For a VMM that introspects its own VM, or hands over its descriptor.
+ *
+ * Return: 0 or a negative errno: -ENODEV: kvmi.ko is not loaded, or the VM is
+ * gone; -EBADF: not a VM; -EBUSY: another session controls it; -EOPNOTSUPP:
+ * this VM cannot be introspected.
+ */
+int kvmi_vm_attach_fd(int vm_fd, const struct kvmi_vm_options *options,
+		      struct kvmi_vm **vm)
+{
+	struct kvmi_attach attach = { .size = sizeof(attach), .vm_fd = vm_fd };
+	struct kvmi_caps caps;
+	int device, fd, ret;
+
+	if (options) {
+		if (options->size < sizeof(*options))
+			return kvmi_error_set(-EINVAL,
+					      "kvmi_vm_options.size is not set");
+		attach.ring_size = options->ring_size;
+	}
+	device = open_device();
+	if (device < 0)
+		return device;
+	ret = get_caps(device, &caps);
+	if (ret) {
+		kvmi_sys.close(device);
+		return ret;
+	}
+	fd = kvmi_sys.ioctl(device, KVMI_ATTACH, &attach);
+	ret = fd < 0 ? -errno : 0;
+	kvmi_sys.close(device);
+	if (ret)
+		return attach_error(ret);
+	ret = new_vm(fd, vm);
+	if (ret)
+		kvmi_sys.close(fd);
+	return ret;
+}
+
+/**
+ * kvmi_vm_attach_pid() - Attach to the VM of a process
+ * @pid: the VMM
+ * @fd: the VM's descriptor in that process; -1 if it has one VM only
+ * @options: how, or NULL
+ * @vm: where to store the session; end it with kvmi_vm_close()
+ *
+ * The VMM need not know, and goes on undisturbed. Who may do this is what the
+ * kernel says of ptrace(2).
+ *
+ * Return: 0 or a negative errno, besides those of kvmi_vm_attach_fd():
+ * -ESRCH: no such process; -ENOENT: it has no KVM VM; -ENOTUNIQ: it has several
+ * and @fd is -1; -EPERM, -EACCES: the kernel does not let us.
+ */
+int kvmi_vm_attach_pid(pid_t pid, int fd, const struct kvmi_vm_options *options,
+		       struct kvmi_vm **vm)
+{
+	int pidfd, vm_fd, ret;
+
+	if (pid <= 0)
+		return kvmi_error_set(-EINVAL, "%d is no process id", (int)pid);
+	if (fd < 0) {
+		ret = kvmi_find_vm_fd(pid, &fd);
+		if (ret)
+			return ret;
+	}
+	pidfd = kvmi_sys.pidfd_open(pid);
+	if (pidfd < 0) {
+		ret = -errno;
+		if (ret == -ESRCH)
+			return kvmi_error_set(ret, "there is no process %d",
+					      (int)pid);
+		return kvmi_error_set(ret, "pidfd_open of process %d: %s",
+				      (int)pid, strerror(-ret));
+	}
+	vm_fd = kvmi_sys.pidfd_getfd(pidfd, fd);
+	ret = vm_fd < 0 ? -errno : 0;
+	kvmi_sys.close(pidfd);
+	if (ret == -EBADF)
+		return kvmi_error_set(ret, "process %d has no descriptor %d",
+				      (int)pid, fd);
+	if (ret)
+		return kvmi_error_ptrace(pid, ret);
+	ret = kvmi_vm_attach_fd(vm_fd, options, vm);
+	/* It would keep the VM alive. */
+	kvmi_sys.close(vm_fd);
+	return ret;
+}
+
+/* A decimal number at *@s, moved behind it; negative if there is none. */
+static long parse_number(const char **s)
+{
+	long value = 0;
+
+	if (!isdigit((unsigned char)**s))
+		return -1;
+	for (; isdigit((unsigned char)**s); (*s)++) {
+		value = value * 10 + (**s - '0');
+		if (value > INT_MAX)
+			return -1;
+	}
+	return value;
+}
+
+/**
+ * kvmi_vm_attach() - Attach to the VM that a person named
+ * @spec: "PID", "PID:FD" where a process has several VMs, the VMM's name for
+ *	the VM, or "name:NAME" for a name that looks like a number
+ * @options: how, or NULL
+ * @vm: where to store the session; end it with kvmi_vm_close()
+ *
+ * Return: 0 or a negative errno, see kvmi_vm_attach_pid(); -ENOTUNIQ: more than
+ * one VM has the name.
+ */
+int kvmi_vm_attach(const char *spec, const struct kvmi_vm_options *options,
+		   struct kvmi_vm **vm)
+{
+	const char *s = spec;
+	long pid, fd = -1;
+	pid_t found_pid;
+	int found_fd;
+	int ret;
+
+	pid = parse_number(&s);
+	if (pid >= 0 && *s == ':') {
+		s++;
+		fd = parse_number(&s);
+		if (fd < 0)
+			pid = -1;
+	}
+	if (pid >= 0 && !*s)
+		return kvmi_vm_attach_pid(pid, fd, options, vm);
+
+	if (!strncmp(spec, "name:", 5))
+		spec += 5;
+	if (!*spec)
+		return kvmi_error_set(-EINVAL, "no VM was named");
+	ret = kvmi_find_vm_name(spec, &found_pid, &found_fd);
+	if (ret)
+		return ret;
+	return kvmi_vm_attach_pid(found_pid, found_fd, options, vm);
+}
+
+/**
+ * kvmi_vm_open() - Use a session that somebody else made
+ * @session_fd: the session's descriptor, for instance of
+ *	kvmi_session_receive(); it belongs to @vm if the call succeeds
+ * @vm: where to store the session; end it with kvmi_vm_close()
+ *
+ * No privilege and no access to /dev/kvmi is needed: the descriptor is the
+ * right.
+ *
+ * Return: 0 or a negative errno; -ENOTTY: the descriptor is no session.
+ */
+int kvmi_vm_open(int session_fd, struct kvmi_vm **vm)
+{
+	struct kvmi_caps caps;
+	int ret;
+
+	ret = get_caps(session_fd, &caps);
+	if (ret)
+		return ret;
+	return new_vm(session_fd, vm);
+}
+
+/**
+ * kvmi_vm_fd() - The session's descriptor
+ * @vm: the session
+ *
+ * For poll(2), or to hand the session over with kvmi_session_send(). It stays
+ * the library's.
+ *
+ * Return: the descriptor.
+ */
+int kvmi_vm_fd(const struct kvmi_vm *vm)
+{
+	return vm->fd;
+}
+
+/**
+ * kvmi_vm_detach() - End a session for every holder of its descriptor
+ * @vm: the session
+ *
+ * Every open event is finished, everything armed is withdrawn, and the guest
+ * runs on as if it had never been watched. The records that are already in the
+ * rings can still be read. kvmi_vm_close() is still needed.
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vm_detach(struct kvmi_vm *vm)
+{
+	struct kvmi_detach detach = { .size = sizeof(detach) };
+
+	return kvmi_vm_ioctl(vm, KVMI_DETACH, &detach, "detach");
+}
+
+/**
+ * kvmi_vm_close() - Let go of a session
+ * @vm: the session, or NULL
+ *
+ * If nobody else holds its descriptor this ends the session, as
+ * kvmi_vm_detach() does. Rings of kvmi_ring_open() must be closed before.
+ */
+void kvmi_vm_close(struct kvmi_vm *vm)
+{
+	unsigned int i;
+
+	if (!vm)
+		return;
+	for (i = 0; i < vm->nr_rings; i++)
+		kvmi_ring_close(vm->rings[i]);
+	free(vm->rings);
+	kvmi_sys.close(vm->fd);
+	free(vm);
+}
+
+/**
+ * kvmi_session_send() - Hand a session to another process
+ * @sock: a connected AF_UNIX socket
+ * @session_fd: kvmi_vm_fd() of the session
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_session_send(int sock, int session_fd)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { };
+	char byte = 'k';
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &session_fd, sizeof(int));
+	if (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0)
+		return kvmi_error_set(-errno, "cannot send the session: %s",
+				      strerror(errno));
+	return 0;
+}
+
+/**
+ * kvmi_session_receive() - Take a session from another process
+ * @sock: a connected AF_UNIX socket
+ *
+ * Return: the descriptor, for kvmi_vm_open(), or a negative errno; -EPROTO: the
+ * message had no descriptor with it; -ECONNRESET: the other side has gone.
+ */
+int kvmi_session_receive(int sock)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { };
+	char byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	struct cmsghdr *cmsg;
+	ssize_t n;
+	int fd;
+
+	n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+	if (n < 0)
+		return kvmi_error_set(-errno, "cannot receive a session: %s",
+				      strerror(errno));
+	if (!n)
+		return kvmi_error_set(-ECONNRESET,
+				      "the sender of the session has gone");
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (!cmsg || cmsg->cmsg_level != SOL_SOCKET ||
+	    cmsg->cmsg_type != SCM_RIGHTS ||
+	    cmsg->cmsg_len != CMSG_LEN(sizeof(int)))
+		return kvmi_error_set(-EPROTO,
+				      "the message carries no session");
+	memcpy(&fd, CMSG_DATA(cmsg), sizeof(int));
+	return fd;
+}
+
+/**
+ * kvmi_vm_get_caps() - What kvmi.ko can do for this VM
+ * @vm: the session
+ * @caps: where to store it
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vm_get_caps(struct kvmi_vm *vm, struct kvmi_caps *caps)
+{
+	return get_caps(vm->fd, caps);
+}
+
+/**
+ * kvmi_vm_get_info() - Number of vCPUs, memory and the like
+ * @vm: the session
+ * @info: where to store it
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vm_get_info(struct kvmi_vm *vm, struct kvmi_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+	return kvmi_vm_ioctl(vm, KVMI_GET_INFO, info, "get info");
+}
+
+/**
+ * kvmi_vm_get_slots() - The guest's memory slots
+ * @vm: the session
+ * @slots: room for @nr of them, filled in order of addresses
+ * @nr: that room
+ *
+ * Return: how many slots the VM has (more than @nr: only @nr were stored), or a
+ * negative errno.
+ */
+int kvmi_vm_get_slots(struct kvmi_vm *vm, struct kvmi_slot *slots,
+		      unsigned int nr)
+{
+	struct kvmi_slots arg = {
+		.size = sizeof(arg),
+		.slots = (uintptr_t)slots,
+		.nr = nr,
+	};
+	int ret;
+
+	ret = kvmi_vm_ioctl(vm, KVMI_GET_SLOTS, &arg, "get memory slots");
+	return ret < 0 ? ret : (int)arg.out_nr;
+}
+
+/**
+ * kvmi_vm_set_policy() - What happens if this tool does not answer
+ * @vm: the session
+ * @timeout_ms: how long a vCPU waits for an answer; 0: for ever
+ * @default_action: what is done then, and on a bad answer:
+ *	KVMI_ACTION_CONTINUE, KVMI_ACTION_RETRY or KVMI_ACTION_CRASH
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vm_set_policy(struct kvmi_vm *vm, unsigned int timeout_ms,
+		       enum kvmi_action default_action)
+{
+	struct kvmi_policy policy = {
+		.size = sizeof(policy),
+		.timeout_ms = timeout_ms,
+		.default_action = default_action,
+	};
+
+	return kvmi_vm_ioctl(vm, KVMI_SET_POLICY, &policy, "set policy");
+}
+
+/* In pieces, because one call takes 1 GiB at most. */
+#define MAX_PIECE	(1UL << 30)
+
+static ssize_t transfer(struct kvmi_vm *vm, unsigned long cmd, uint64_t gpa,
+			void *buf, size_t len, const char *what)
+{
+	struct kvmi_phys phys;
+	size_t done = 0;
+	int ret;
+
+	while (done < len) {
+		memset(&phys, 0, sizeof(phys));
+		phys.size = sizeof(phys);
+		phys.gpa = gpa + done;
+		phys.len = len - done < MAX_PIECE ? len - done : MAX_PIECE;
+		phys.buf = (uintptr_t)buf + done;
+		ret = kvmi_sys.ioctl(vm->fd, cmd, &phys);
+		if (ret < 0)
+			ret = -errno;
+		/* The kernel's count is only good within what was asked. */
+		if (phys.out_done > phys.len)
+			phys.out_done = phys.len;
+		done += phys.out_done;
+		if (!ret && phys.out_done == phys.len)
+			continue;
+		if (done)
+			return done;
+		if (ret == -ENXIO)
+			return kvmi_error_set(ret,
+					      "%s %#llx: the guest has no memory there",
+					      what, (unsigned long long)gpa);
+		if (ret == -EROFS)
+			return kvmi_error_set(ret,
+					      "%s %#llx: that memory is read-only",
+					      what, (unsigned long long)gpa);
+		if (ret == -ENODEV)
+			return kvmi_error_set(ret, "%s: the VM is gone", what);
+		if (!ret)
+			ret = -EIO;
+		return kvmi_error_set(ret, "%s %#llx: %s", what,
+				      (unsigned long long)gpa, strerror(-ret));
+	}
+	return done;
+}
+
+/**
+ * kvmi_vm_read() - Read guest-physical memory
+ * @vm: the session
+ * @gpa: from where
+ * @buf: to where
+ * @len: how much, across pages and memory slots
+ *
+ * Return: bytes read, which are less than @len if memory ends before, or a
+ * negative errno if there are none; -ENXIO: there is no memory at @gpa.
+ */
+ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf, size_t len)
+{
+	return transfer(vm, KVMI_READ_PHYS, gpa, buf, len, "read memory at");
+}
+
+/**
+ * kvmi_vm_write() - Write guest-physical memory
+ * @vm: the session
+ * @gpa: to where
+ * @buf: from where
+ * @len: how much, across pages and memory slots
+ *
+ * Return: bytes written, which are less than @len if memory ends before, or a
+ * negative errno if there are none; -EROFS: it is read-only.
+ */
+ssize_t kvmi_vm_write(struct kvmi_vm *vm, uint64_t gpa, const void *buf,
+		      size_t len)
+{
+	return transfer(vm, KVMI_WRITE_PHYS, gpa, (void *)buf, len,
+			"write memory at");
+}
+
+/**
+ * kvmi_vm_pause() - Stop all vCPUs
+ * @vm: the session
+ *
+ * When it returns none of them executes a guest instruction until
+ * kvmi_vm_resume(), or the end of the session. Calls nest.
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vm_pause(struct kvmi_vm *vm)
+{
+	return kvmi_vcpu_pause(vm, KVMI_VCPU_ALL);
+}
+
+/**
+ * kvmi_vm_resume() - Let all vCPUs go on
+ * @vm: the session
+ *
+ * Return: 0 or a negative errno; -EINVAL: not paused.
+ */
+int kvmi_vm_resume(struct kvmi_vm *vm)
+{
+	return kvmi_vcpu_resume(vm, KVMI_VCPU_ALL);
+}
