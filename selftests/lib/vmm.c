@@ -792,7 +792,11 @@ void vmm_vcpu_set_entry(struct vmm *vm, int id, const void *fn,
 		.rdi = a0,
 		.rsi = a1,
 		.rdx = a2,
-		.rflags = 2,
+		/*
+		 * Nobody interrupts this guest. But Bochs (VMX) delivers none
+		 * to the host either while a guest has them off.
+		 */
+		.rflags = 0x202,
 	};
 
 	memcpy(vmm_gpa(vm, regs.rsp), &ret, 8);
