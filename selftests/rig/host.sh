@@ -60,6 +60,7 @@ put_initrd()
 	mkdir -p "$d/bin" "$d/lib" "$d/etc"
 	cp -L "$(command -v busybox)" "$d/bin/busybox"
 	cp "$RIG_DIR/guest/init" "$d/init"
+	cp "$RIG_DIR/guest/functions" "$d/rig/"
 	cp -a "$CACHE/kernels/$k/modules/lib/modules" "$d/lib/"
 	# A signature costs Bochs eight seconds, for KVM alone.
 	[ "$host" = amd ] || python3 "$RIG_DIR/unsign.py" "$d"/lib/modules/*/*.ko

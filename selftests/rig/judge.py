@@ -176,6 +176,8 @@ def judge(args):
         if p["status"] not in (0, 4, None) and not failed:
             problems.append(f"{program}: exit status {p['status']}, "
                             "though no case failed")
+        if program in reported and p["status"] is None:
+            problems.append(f"{program}: did not end")
         if p["plan"] and p["plan"] != len(got):
             problems.append(f"{program}: planned {p['plan']} cases, "
                             f"reported {len(got)}")

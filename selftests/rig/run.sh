@@ -60,7 +60,7 @@ time_scale()
 
 rig_run()
 {
-	local host k tests='*' opts=() limit='' extra=() name rc=0 share='' args=()
+	local host k tests='*' opts=() limit='' name rc=0 share='' args=()
 	local kmemleak='' mod=y
 
 	while [ $# -gt 0 ]; do

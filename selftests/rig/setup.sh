@@ -150,7 +150,7 @@ fetch_debs()
 		case " ${todo[*]} " in *" ${line%%=*} "*) want+=("$line") ;; esac
 	done
 	(
-		cd "$dir"
+		cd "$dir" || exit
 		quietly "downloading ${#want[@]} packages: ${want[*]:0:4}$([ ${#want[@]} -le 4 ] || echo ' ...')" \
 			"$OUT/logs/download.log" \
 			apt-get "${APT_OPT[@]}" download "${want[@]}"
@@ -190,6 +190,7 @@ unpack_closure_locked()
 				--exclude=./usr/share/doc --exclude=./usr/share/man \
 				--exclude=./usr/share/locale
 	done
+	mkdir -p "$tmp"/{proc,sys,dev,tmp,run,mnt}
 	touch "$tmp/.complete"
 	mv "$tmp" "$dest"
 }
@@ -224,7 +225,9 @@ setup_kernel_locked()
 	esac
 	image=$(apt_dep "$meta_image" '^linux-image-')
 	headers=$(apt_dep "$meta_headers" '^linux-headers-')
-	[ -n "$image" ] && [ -n "$headers" ] || die "bookworm has no kernel $k"
+	if [ -z "$image" ] || [ -z "$headers" ]; then
+		die "bookworm has no kernel $k"
+	fi
 	[ "${image#linux-image-}" = "${headers#linux-headers-}" ] ||
 		die "the mirror has $image but $headers: try again later"
 	more=$(apt_dep "$headers" '^linux-(headers-.*-common|kbuild-)')
@@ -290,6 +293,64 @@ setup_kernel()
 	fi
 	KREL=$(cat "$CACHE/kernels/$1/release")
 	KDIR=$CACHE/kernels/$1/kdir
+}
+
+# The debug kernel: Debian's source and a configuration of our own.  Built once
+# for each version of the two and the compiler.
+setup_debug_kernel()
+{
+	setup_source 6.12
+	locked kernel-debug setup_debug_kernel_locked
+}
+
+setup_debug_kernel_locked()
+{
+	local src=$CACHE/linux-source-6.12 key dir rel line want
+
+	key=$({
+		cat "$src/.debian-version" "$RIG_DIR/debug.config"
+		gcc --version
+		pahole --version
+	} | sha256sum | cut -c1-16)
+	dir=$CACHE/kernels/debug-$key
+	if [ ! -e "$dir/release" ]; then
+		mkdir -p "$dir/build"
+		quietly "configuring the debug kernel" "$OUT/logs/debug-config.log" \
+			debug_config "$src" "$dir/build"
+		# A line of the fragment that did not make it would be a checker
+		# that we only believe in.
+		want=$(grep -E '^(CONFIG_.*=|# CONFIG_.* is not set)' "$RIG_DIR/debug.config" |
+			while read -r line; do
+				case $line in
+				'#'*) ! grep -q "^$(cut -d' ' -f2 <<<"$line")=" "$dir/build/.config" || echo "$line" ;;
+				*) grep -qxF "$line" "$dir/build/.config" || echo "$line" ;;
+				esac
+			done)
+		[ -z "$want" ] || die "the debug kernel's configuration has lost: $want"
+		quietly "building the debug kernel (some 6 minutes on 2 CPUs)" \
+			"$OUT/logs/debug-build.log" \
+			nice make -C "$src" O="$dir/build" -j"$JOBS" bzImage modules
+		quietly "installing the debug kernel's modules into the cache" \
+			"$OUT/logs/debug-install.log" \
+			make -C "$src" O="$dir/build" INSTALL_MOD_PATH="$dir/root" \
+			INSTALL_MOD_STRIP=1 modules_install
+		rel=$(cat "$dir/build/include/config/kernel.release")
+		cp "$dir/build/arch/x86/boot/bzImage" "$dir/vmlinuz"
+		cp "$dir/build/System.map" "$dir/"
+		cp "$dir/build/.config" "$dir/config"
+		pick_modules "$dir/root" "$rel" "$dir/modules"
+		rm -rf "$dir/root"
+		ln -sfn build "$dir/kdir"
+		echo "$rel" >"$dir/release"
+	fi
+	ln -sfn "debug-$key" "$CACHE/kernels/debug"
+}
+
+debug_config()
+{
+	make -C "$1" O="$2" tinyconfig &&
+		(cd "$2" && "$1/scripts/kconfig/merge_config.sh" -m .config "$RIG_DIR/debug.config") &&
+		make -C "$1" O="$2" olddefconfig
 }
 
 # The emulators and the guest's surroundings ---------------------------------

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Static checks.  Each tool is one "test" of the closing line.
+
+# What checkpatch.pl is not asked for, and why:
+#   FILE_PATH_CHANGES      there is no MAINTAINERS here
+#   AVOID_EXTERNS          linker-made symbols need them
+#   LINUX_VERSION_CODE     kmod/compat has to tell kernels apart; that it stays
+#                          there is checked below
+#   MACRO_ARG_REUSE, COMPLEX_MACRO  the harness's macros declare things
+#   PREFER_DEFINED_ATTRIBUTE_MACRO  userspace has none of those macros
+#   SPLIT_STRING           usage texts
+CHECKPATCH_IGNORE=FILE_PATH_CHANGES,AVOID_EXTERNS,LINUX_VERSION_CODE
+CHECKPATCH_IGNORE+=,MACRO_ARG_REUSE,COMPLEX_MACRO,PREFER_DEFINED_ATTRIBUTE_MACRO
+CHECKPATCH_IGNORE+=,SPLIT_STRING
+
+# tracked PATTERN...: files of the tree (also new ones, but not built ones)
+tracked()
+{
+	git -C "$TREE" ls-files -co --exclude-standard -- "$@" | sort -u |
+		while read -r f; do
+			[ ! -e "$TREE/$f" ] || echo "$TREE/$f"
+		done
+}
+
+lint_module()
+{
+	local k
+
+	# sparse, all warnings, objtool's too: none is let through.
+	for k in $ALL_KERNELS; do
+		setup_kernel "$k"
+		mkdir -p "$OUT/lint/$k"
+		copy_sources "$OUT/lint/$k"
+		make -C "$KDIR" M="$OUT/lint/$k" clean >/dev/null
+		echo "== Linux $KREL"
+		make -C "$KDIR" M="$OUT/lint/$k" -j"$JOBS" C=1 W=1 modules \
+			>"$OUT/lint/$k.log" 2>&1 || {
+			cat "$OUT/lint/$k.log"
+			return 1
+		}
+		# What Debian's packages cannot help saying.
+		if grep -E 'warning|error' "$OUT/lint/$k.log" |
+			grep -vE 'the compiler differs from the one|Skipping BTF'; then
+			return 1
+		fi
+	done
+}
+
+lint_checkpatch()
+{
+	local files
+
+	setup_source 6.12
+	mapfile -t files < <(tracked '*.c' '*.h' '*.S' |
+		grep -E '/(kmod|uapi|libkvmi|tools|selftests)/')
+	# It writes a cache file into the directory it is started from.
+	(cd "$OUT/lint" && perl "$CACHE/linux-source-6.12/scripts/checkpatch.pl" \
+		--no-tree --strict --terse --no-summary --show-types \
+		--ignore "$CHECKPATCH_IGNORE" -f "${files[@]}")
+}
+
+lint_shell()
+{
+	local files
+
+	# Scripts are told by their first line; the rig's parts have none, and
+	# are checked where they are sourced.
+	mapfile -t files < <(tracked | while read -r f; do
+		if head -c 64 "$f" | head -n 1 | tr -d '\0' |
+			grep -qE '^#!.*[/ ](ba|da)?sh\b'; then
+			echo "$f"
+		fi
+	done)
+	files+=("$RIG_DIR/guest/functions")
+	shellcheck -x -P "$RIG_DIR" "${files[@]}"
+}
+
+lint_cppcheck()
+{
+	local dirs=() d
+
+	for d in libkvmi tools selftests; do
+		[ ! -d "$TREE/$d" ] || dirs+=("$TREE/$d")
+	done
+	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j"$JOBS" \
+		--enable=warning,performance,portability \
+		--suppressions-list="$RIG_DIR/cppcheck.suppressions" \
+		-I "$TREE/uapi" -I "$TREE/libkvmi/include" -I "$TREE/selftests" \
+		"${dirs[@]}"
+}
+
+lint_rules()
+{
+	local bad=0 f
+
+	# Every file says its licence.
+	while read -r f; do
+		case $f in
+		*/LICENSES/* | *.md | */README) continue ;;
+		esac
+		if [ -s "$f" ] && ! head -n 5 "$f" | grep -q SPDX-License-Identifier; then
+			echo "$f: no SPDX-License-Identifier"
+			bad=1
+		fi
+	done < <(tracked)
+	# Kernel versions are known in one place only.
+	if grep -rnE 'LINUX_VERSION_CODE|KERNEL_VERSION' "$TREE/kmod" \
+		--include='*.[ch]' --exclude-dir=compat; then
+		echo "kernel versions belong into kmod/compat"
+		bad=1
+	fi
+	return "$bad"
+}
+
+rig_lint()
+{
+	local what passed=0 failed=0
+
+	setup_host_packages
+	mkdir -p "$OUT/lint"
+	for what in module checkpatch shell cppcheck rules; do
+		say "lint: $what"
+		# A process of its own: "set -e" does not reach into an "if".
+		if "$RIG_DIR/rig" lint-part "$what" >"$OUT/logs/lint-$what.log" 2>&1; then
+			passed=$((passed + 1))
+		else
+			cat "$OUT/logs/lint-$what.log"
+			echo "lint: FAILED $what"
+			failed=$((failed + 1))
+		fi
+	done
+	echo "$passed passed, $failed failed, 0 skipped" | conclude lint
+}
