@@ -197,6 +197,8 @@ static int wait_for_event(struct kvmi_vm *vm, uint32_t kick,
 			nothing = false;
 			if (ret)
 				continue;
+			if (timeout_ns >= 0 && kvmi_now_ns() >= end)
+				return 0;
 		}
 		if (timeout_ns >= 0) {
 			left = end - kvmi_now_ns();

@@ -177,8 +177,11 @@ static int scan_process(struct kvmi_vmlist *list, pid_t pid)
 			if (kvmi_sys.same_file(pid, list->entries[i].fd, pid,
 					       fd) == 1)
 				break;
-		if (i < list->nr)
+		if (i < list->nr) {
+			if (fd < list->entries[i].fd)
+				list->entries[i].fd = fd;
 			continue;
+		}
 		e = add_entry(list);
 		if (!e) {
 			closedir(dir);
