@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What KVM's headers offer in some kernels only. This directory is the only
+ * place that knows kernels apart, by compile probes (Kbuild), not by versions.
+ */
+#ifndef KVMI_COMPAT_KVM_H
+#define KVMI_COMPAT_KVM_H
+
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+
+/*
+ * Declared by KVM in headers that no package ships (arch/x86/kvm/mmu.h,
+ * lapic.h, x86.h); the prototypes are the same from 6.1 to 7.2. Never linked,
+ * only typed: all are resolved at run time (hook.c).
+ */
+bool kvm_mmu_slot_gfn_write_protect(struct kvm *kvm,
+				    struct kvm_memory_slot *slot, u64 gfn,
+				    int min_level);
+void kvm_arch_pre_destroy_vm(struct kvm *kvm);
+fastpath_t handle_fastpath_set_msr_irqoff(struct kvm_vcpu *vcpu);
+/* Since 6.11 (KVM: x86: Move handling of HLT into the fast path). */
+fastpath_t handle_fastpath_hlt(struct kvm_vcpu *vcpu);
+
+#ifndef KVMI_HAS_ZAP_GFN_RANGE
+/* Moved from mmu.h to asm/kvm_host.h in 6.3. */
+void kvm_zap_gfn_range(struct kvm *kvm, gfn_t gfn_start, gfn_t gfn_end);
+#endif
+
+/*
+ * Set while a vendor module is loaded: KVM clears this member, and no other,
+ * when that goes. hardware_enable until 6.11.
+ */
+static inline bool compat_vendor_loaded(const struct kvm_x86_ops *ops)
+{
+#ifdef KVMI_HAS_ENABLE_VIRT_CPU
+	return READ_ONCE(ops->enable_virtualization_cpu);
+#else
+	return READ_ONCE(ops->hardware_enable);
+#endif
+}
+
+/* tlb_remote_flush until 6.3; only Hyper-V sets it. */
+static inline bool compat_flush_remote_tlbs(const struct kvm_x86_ops *ops)
+{
+#ifdef KVMI_HAS_TLB_REMOTE_FLUSH
+	return ops->tlb_remote_flush;
+#else
+	return ops->flush_remote_tlbs;
+#endif
+}
+
+/* get_user_pages_remote() lost its vmas argument in 6.5. */
+static inline long compat_get_user_page_remote(struct mm_struct *mm,
+					       unsigned long addr,
+					       unsigned int flags,
+					       struct page **page, int *locked)
+{
+#ifdef KVMI_HAS_GUP_VMAS
+	return get_user_pages_remote(mm, addr, 1, flags, page, NULL, locked);
+#else
+	return get_user_pages_remote(mm, addr, 1, flags, page, locked);
+#endif
+}
+
+#endif /* KVMI_COMPAT_KVM_H */

@@ -1,0 +1,706 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Events: raising one on a vCPU's thread, waiting for the answer, acting on it.
+ *
+ * A synchronous event is *open* from its record until its answer. The thread
+ * waits interruptibly and without kvm->srcu; if it has a signal, KVM_RUN returns
+ * with KVM_EXIT_INTR, the event stays open, and the gate in vcpu_pre_run waits
+ * on, unless the vCPU is not in the state any more in which it was raised.
+ *
+ * Every event is raised before anything has been done about the exit, or after
+ * everything has: to end one without an answer, re-entering the guest is right.
+ */
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/nospec.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "hook.h"
+
+/* How often a polled-for answer is looked for before the vCPU sleeps. */
+#define KVMI_POLL_YIELDS	128
+#define KVMI_POLL_SPINS		4096
+
+/**
+ * kvmi_events_supported - kinds that can be enabled
+ *
+ * Return: bit mask by enum kvmi_event_kind.
+ */
+u64 kvmi_events_supported(void)
+{
+	return BIT_ULL(KVMI_EVENT_ACCESS) | BIT_ULL(KVMI_EVENT_BREAKPOINT) |
+	       BIT_ULL(KVMI_EVENT_STEP) | BIT_ULL(KVMI_EVENT_X86_CR) |
+	       BIT_ULL(KVMI_EVENT_X86_MSR) | BIT_ULL(KVMI_EVENT_X86_CPUID);
+}
+
+/* ---- records ------------------------------------------------------------- */
+
+/* Post a record; @id is 0 for one that awaits no answer. */
+static bool kvmi_event_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex,
+			    u64 id)
+{
+	u32 size = sizeof(struct kvmi_event) + ex->size +
+		   kvmi_regs_size(ex->regs);
+	struct kvmi_ring *ring = &kv->ring;
+	struct kvmi_event *rec;
+
+	rec = kvmi_ring_reserve(ring, size);
+	if (!rec)
+		return false;
+
+	rec->size = size;
+	rec->kind = ex->kind;
+	rec->flags = id ? KVMI_EVENT_F_SYNC : 0;
+	rec->vcpu = kv->index;
+	rec->payload = ex->size;
+	rec->id = id;
+	rec->seq = ring->seq;
+	rec->time_ns = ktime_get_ns();
+	/* KVM reads it at every exit. */
+	rec->guest_tsc = kv->vcpu->arch.last_guest_tsc;
+	rec->regs = ex->regs;
+	rec->view = kv->view;
+	memcpy(rec + 1, &ex->payload, ex->size);
+	if (ex->regs)
+		kvmi_regs_fill(kv, ex->regs, (void *)(rec + 1) + ex->size);
+
+	if (id)
+		WRITE_ONCE(ring->header->open_event, id);
+	kvmi_ring_commit(ring, size);
+	kvmi_ring_notify(kv->vm, ring);
+	return true;
+}
+
+/* ---- the answer ------------------------------------------------------------ */
+
+static bool kvmi_reply_here(struct kvmi_vcpu *kv)
+{
+	/* Pairs with the release of the tool: the rest was written before. */
+	return smp_load_acquire(&kv->ring.tool->reply.id) == kv->open.id;
+}
+
+static bool kvmi_event_answered(struct kvmi_vcpu *kv)
+{
+	return kvmi_reply_here(kv) ||
+	       test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
+}
+
+static int kvmi_reply_check(struct kvmi_vcpu *kv)
+{
+	const struct kvmi_exit *ex = &kv->open.exit;
+	const struct kvmi_reply *reply = &kv->reply;
+	u32 steps = reply->flags & (KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP);
+	u32 views = reply->flags & (KVMI_REPLY_VIEW | KVMI_REPLY_FAST_STEP);
+	bool reenters;
+	int i;
+
+	if (reply->size < sizeof(*reply))
+		return -EINVAL;
+	if (reply->size > sizeof(*reply))
+		return -E2BIG;
+	if (reply->flags & ~(KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
+			     KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP))
+		return -EINVAL;
+	if (reply->pad)
+		return -EINVAL;
+	for (i = 0; i < ARRAY_SIZE(reply->reserved); i++)
+		if (reply->reserved[i])
+			return -EINVAL;
+
+	switch (reply->action) {
+	case KVMI_ACTION_CONTINUE:
+	case KVMI_ACTION_RETRY:
+	case KVMI_ACTION_CRASH:
+		break;
+	case KVMI_ACTION_SKIP:
+		if (!ex->skip)
+			return -EINVAL;
+		break;
+	default:
+		return -EINVAL;
+	}
+
+	/* The guest executes from its present RIP, whatever that is. */
+	reenters = reply->action == KVMI_ACTION_RETRY ||
+		   (reply->action == KVMI_ACTION_CONTINUE &&
+		    ex->cont == KVMI_CONT_NOTHING);
+	if (hweight32(steps) > 1 || hweight32(views) > 1)
+		return -EINVAL;
+	if ((steps || views) && !reenters)
+		return -EINVAL;
+	if (views && !kvmi_view_exists(kv->vm, reply->view))
+		return -ENOENT;
+	if (!views && reply->view)
+		return -EINVAL;
+
+	if (reply->flags & KVMI_REPLY_REGS) {
+		if (reply->reg_mask & ~GENMASK(KVMI_X86_NR_GPRS - 1, 0))
+			return -EINVAL;
+		if ((reply->reg_mask & BIT(KVMI_X86_RIP)) && !reenters &&
+		    reply->gprs.r[KVMI_X86_RIP] != kv->open.snap.rip)
+			return -EINVAL;
+	} else if (reply->reg_mask) {
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
+{
+	struct kvmi_ring_header *header = kv->ring.header;
+
+	WRITE_ONCE(header->state, KVMI_RING_IDLE);
+	WRITE_ONCE(header->last_error, error);
+	WRITE_ONCE(header->last_event, kv->open.id);
+	WRITE_ONCE(header->open_event, 0);
+	WRITE_ONCE(kv->open.id, 0);
+	kv->open.deadline = 0;
+	clear_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
+}
+
+/* Act: the answer is in kv->reply, or there is none. */
+static int kvmi_event_finish(struct kvmi_vcpu *kv)
+{
+	struct kvmi_exit *ex = &kv->open.exit;
+	struct kvmi_reply *reply = &kv->reply;
+	u32 action = READ_ONCE(kv->vm->default_action);
+	bool replied = false;
+	int error = 0;
+
+	/* Let go: re-entering the guest repeats the exit, unwatched. */
+	if (test_bit(KVMI_VCPU_F_GONE, &kv->flags)) {
+		kvmi_event_close(kv, 0);
+		return 1;
+	}
+
+	if (kvmi_reply_here(kv)) {
+		memcpy(reply, &kv->ring.tool->reply, sizeof(*reply));
+		error = kvmi_reply_check(kv);
+		if (error) {
+			WRITE_ONCE(kv->ring.header->bad_replies,
+				   kv->ring.header->bad_replies + 1);
+		} else {
+			action = reply->action;
+			replied = true;
+		}
+	}
+	kvmi_event_close(kv, error);
+
+	if (replied) {
+		if (reply->flags & KVMI_REPLY_REGS)
+			kvmi_regs_set_gprs(kv, reply->reg_mask, &reply->gprs);
+		if (reply->flags & KVMI_REPLY_VIEW)
+			kvmi_view_enter(kv, reply->view);
+		if (reply->flags & KVMI_REPLY_STEP) {
+			kvmi_step_start(kv, KVMI_STEP_EVENT);
+		} else if (reply->flags & KVMI_REPLY_FAST_STEP) {
+			kvmi_step_start(kv, KVMI_STEP_FAST);
+			kvmi_view_enter(kv, reply->view);
+		}
+	}
+
+	switch (action) {
+	case KVMI_ACTION_RETRY:
+		return 1;
+	case KVMI_ACTION_SKIP:
+		return kvmi_exit_skip(kv);
+	case KVMI_ACTION_CRASH:
+		return kvmi_exit_crash(kv);
+	default:
+		return kvmi_exit_act(kv, ex);
+	}
+}
+
+/* ---- waiting ---------------------------------------------------------------- */
+
+/* The tool says that it watches: it will answer before a sleep would pay. */
+static bool kvmi_event_poll(struct kvmi_vcpu *kv)
+{
+	bool alone = num_online_cpus() == 1;
+	int tries = alone ? KVMI_POLL_YIELDS : KVMI_POLL_SPINS;
+
+	if (!(READ_ONCE(kv->ring.tool->flags) & KVMI_TOOL_POLLS))
+		return false;
+
+	while (tries--) {
+		if (kvmi_event_answered(kv))
+			return true;
+		if (signal_pending(current) || READ_ONCE(kv->job) ||
+		    test_bit(KVMI_VCPU_F_GONE, &kv->flags))
+			return false;
+		if (alone) {
+			yield();
+		} else {
+			cond_resched();
+			cpu_relax();
+		}
+	}
+	return false;
+}
+
+static int kvmi_event_sleep(struct kvmi_vcpu *kv)
+{
+	int ret = 0;
+
+	if (!kvmi_event_poll(kv)) {
+		WRITE_ONCE(kv->ring.header->state, KVMI_RING_SLEEPING);
+		/* kvmi_vcpu_sleep() has the barrier before it looks. */
+		ret = kvmi_vcpu_sleep(kv, kvmi_event_answered);
+	}
+	/* An answered vCPU that is paused as well stays here. */
+	return ret ? ret : kvmi_vcpu_park(kv);
+}
+
+static int kvmi_event_wait(struct kvmi_vcpu *kv)
+{
+	struct kvm_vcpu *vcpu = kv->vcpu;
+	int ret;
+
+	kvm_vcpu_srcu_read_unlock(vcpu);
+	ret = kvmi_event_sleep(kv);
+	kvm_vcpu_srcu_read_lock(vcpu);
+
+	if (ret) {
+		vcpu->run->exit_reason = KVM_EXIT_INTR;
+		vcpu->stat.signal_exits++;
+		return ret;
+	}
+	return kvmi_event_finish(kv);
+}
+
+static bool kvmi_ring_has_room(struct kvmi_vcpu *kv)
+{
+	u64 used = kv->ring.producer - READ_ONCE(kv->ring.tool->consumer);
+
+	/* Room for any record, with the padding it may need. */
+	return used <= kv->ring.size / 2 ||
+	       test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
+}
+
+/* A synchronous event finds the ring full of what the tool has not read. */
+static int kvmi_event_wait_room(struct kvmi_vcpu *kv)
+{
+	int ret;
+
+	kvm_vcpu_srcu_read_unlock(kv->vcpu);
+	set_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags);
+	ret = kvmi_vcpu_sleep(kv, kvmi_ring_has_room);
+	clear_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags);
+	kvm_vcpu_srcu_read_lock(kv->vcpu);
+	return ret;
+}
+
+static void kvmi_event_arm_timeout(struct kvmi_vcpu *kv)
+{
+	u32 timeout = READ_ONCE(kv->vm->timeout);
+
+	kv->open.deadline = 0;
+	if (timeout)
+		WRITE_ONCE(kv->open.deadline, (jiffies + timeout) | 1);
+}
+
+/**
+ * kvmi_event_raise - report an exit and do what is answered
+ * @kv: the vCPU; called within handle_exit or vcpu_pre_run on its thread, with
+ *	kvm->srcu held and KVM's bookkeeping of the exit done
+ * @ex: the exit; copied
+ *
+ * Return: as kvm_x86_ops.handle_exit: above 0 to enter the guest again.
+ */
+int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
+{
+	struct kvm_vcpu *vcpu = kv->vcpu;
+	u64 id;
+
+	if (unlikely(test_bit(KVMI_VCPU_F_GONE, &kv->flags)))
+		return kvmi_exit_act(kv, ex);
+
+	kv->ring.seq++;
+	if (ex->mode != KVMI_MODE_SYNC) {
+		if (!kvmi_event_post(kv, ex, 0))
+			kvmi_ring_drop(&kv->ring, ex->kind);
+		return kvmi_exit_act(kv, ex);
+	}
+
+	/* Ids are unique in the session, and no tool can guess a later one's. */
+	id = (++kv->next_id << 16) | (kv->index & 0xffff);
+	kv->open.exit = *ex;
+	kvmi_regs_snapshot(kv, &kv->open.snap);
+	kvmi_event_arm_timeout(kv);
+	WRITE_ONCE(kv->open.id, id);
+	/* A tool that watches finds this before the record. */
+	WRITE_ONCE(kv->ring.header->state, KVMI_RING_POLLING);
+
+	while (!kvmi_event_post(kv, ex, id)) {
+		int ret = kvmi_event_wait_room(kv);
+
+		if (ret) {
+			/* Nothing was shown: the exit will come again. */
+			kvmi_event_close(kv, 0);
+			kv->ring.seq--;
+			vcpu->run->exit_reason = KVM_EXIT_INTR;
+			vcpu->stat.signal_exits++;
+			return ret;
+		}
+		if (test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags) ||
+		    test_bit(KVMI_VCPU_F_GONE, &kv->flags)) {
+			kvmi_ring_drop(&kv->ring, ex->kind);
+			return kvmi_event_finish(kv);
+		}
+	}
+	return kvmi_event_wait(kv);
+}
+
+/**
+ * kvmi_event_resume - go on waiting at the start of KVM_RUN
+ * @kv: the vCPU; called within vcpu_pre_run on its thread
+ *
+ * If the VMM has changed the vCPU meanwhile (a reset, a snapshot loaded,
+ * KVM_SET_REGS), the event is cancelled, and the tool told so.
+ *
+ * Return: as kvm_x86_ops.vcpu_pre_run: 1 to run, else leave KVM_RUN.
+ */
+int kvmi_event_resume(struct kvmi_vcpu *kv)
+{
+	struct kvmi_exit cancelled = {
+		.kind = KVMI_EVENT_CANCELLED,
+		.size = sizeof(cancelled.payload.cancelled),
+		.payload.cancelled.event = kv->open.id,
+		.payload.cancelled.kind = kv->open.exit.kind,
+	};
+	struct kvmi_snapshot now;
+
+	if (!kv->open.id)
+		return 1;
+
+	kvmi_regs_snapshot(kv, &now);
+	if (!memcmp(&now, &kv->open.snap, sizeof(now)))
+		return kvmi_event_wait(kv);
+
+	kvmi_event_close(kv, -ECANCELED);
+	kvmi_step_cancel(kv);
+	kv->ring.seq++;
+	if (!kvmi_event_post(kv, &cancelled, 0))
+		kvmi_ring_drop(&kv->ring, cancelled.kind);
+	return 1;
+}
+
+/**
+ * kvmi_event_timer - end waits that are overdue
+ * @work: vm->timer
+ */
+void kvmi_event_timer(struct work_struct *work)
+{
+	struct kvmi_vm *vm = container_of(to_delayed_work(work),
+					  struct kvmi_vm, timer);
+	u32 timeout = READ_ONCE(vm->timeout);
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	xa_for_each(&vm->vcpus, i, kv) {
+		unsigned long deadline = READ_ONCE(kv->open.deadline);
+
+		if (deadline && time_after(jiffies, deadline)) {
+			set_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
+			kvmi_vcpu_wake(kv);
+		}
+	}
+	if (timeout && !READ_ONCE(vm->detached))
+		schedule_delayed_work(&vm->timer, timeout / 10 + 1);
+}
+
+/* ---- the tool's side ----------------------------------------------------------- */
+
+static void kvmi_event_kick(struct kvmi_vcpu *kv)
+{
+	if (READ_ONCE(kv->ring.header->state) != KVMI_RING_IDLE ||
+	    test_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags))
+		kvmi_vcpu_wake(kv);
+}
+
+static bool kvmi_vm_unread(struct kvmi_vm *vm)
+{
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	if (vm->nr_vcpus == 1) {
+		kv = xa_load(&vm->vcpus, 0);
+		return kv && kvmi_ring_unread(&kv->ring);
+	}
+	xa_for_each(&vm->vcpus, i, kv)
+		if (kvmi_ring_unread(&kv->ring))
+			return true;
+	return false;
+}
+
+/**
+ * kvmi_event_pending - is there something to read, or the VM gone?
+ * @vm: of a session
+ *
+ * Return: mask of EPOLLIN, EPOLLHUP.
+ */
+__poll_t kvmi_event_pending(struct kvmi_vm *vm)
+{
+	__poll_t mask = 0;
+
+	if (kvmi_vm_unread(vm))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	if (READ_ONCE(vm->gone) || READ_ONCE(vm->detached))
+		mask |= EPOLLHUP;
+	return mask;
+}
+
+/**
+ * kvmi_event_wait_any - KVMI_WAIT
+ * @vm: of the session; not necessarily attached any more
+ * @args: argument of the ioctl
+ *
+ * Return: 0, -ENOENT, -ETIMEDOUT, -EINTR, -ENODEV.
+ */
+int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args)
+{
+	struct kvmi_vcpu *kv = NULL;
+	wait_queue_head_t *wq;
+	unsigned long i;
+	int ret;
+
+	if (args->flags & ~KVMI_WAIT_F_TIMEOUT)
+		return -EINVAL;
+	if (!(args->flags & KVMI_WAIT_F_TIMEOUT) && args->timeout_ns)
+		return -EINVAL;
+
+	if (args->kick == KVMI_VCPU_ALL) {
+		xa_for_each(&vm->vcpus, i, kv)
+			kvmi_event_kick(kv);
+	} else if (args->kick != KVMI_VCPU_NONE) {
+		kv = xa_load(&vm->vcpus, args->kick);
+		if (!kv)
+			return -ENOENT;
+		kvmi_event_kick(kv);
+	}
+
+	if (args->wait == KVMI_VCPU_NONE)
+		return 0;
+	if (args->wait == KVMI_VCPU_ALL) {
+		kv = NULL;
+		wq = &vm->wq;
+	} else {
+		kv = xa_load(&vm->vcpus, args->wait);
+		if (!kv)
+			return -ENOENT;
+		wq = &kv->ring.wq;
+	}
+
+#define KVMI_READY	((kv ? kvmi_ring_unread(&kv->ring) :		\
+			  kvmi_vm_unread(vm)) || READ_ONCE(vm->detached))
+	if (!(args->flags & KVMI_WAIT_F_TIMEOUT))
+		ret = wait_event_interruptible(*wq, KVMI_READY);
+	else if (!args->timeout_ns)
+		ret = KVMI_READY ? 0 : -ETIME;
+	else
+		ret = wait_event_interruptible_hrtimeout(*wq, KVMI_READY,
+				ns_to_ktime(min_t(u64, args->timeout_ns,
+						  KTIME_MAX / 2)));
+	if (ret == -ETIME)
+		return -ETIMEDOUT;
+	if (ret)
+		return -EINTR;
+	if (kv ? kvmi_ring_unread(&kv->ring) : kvmi_vm_unread(vm))
+		return 0;
+#undef KVMI_READY
+	return -ENODEV;
+}
+
+/* ---- configuration --------------------------------------------------------------- */
+
+/**
+ * kvmi_event_update_want - which controls a vCPU needs for its events
+ * @kv: the vCPU; vm->lock held, or not found by anybody yet
+ */
+void kvmi_event_update_want(struct kvmi_vcpu *kv)
+{
+	u32 want = 0;
+
+	if (kv->cr_mode[0])
+		want |= KVMI_WANT_CR3;
+	if (kv->cr_mode[1])
+		want |= KVMI_WANT_CR4;
+	if (kv->mode[KVMI_EVENT_BREAKPOINT])
+		want |= KVMI_WANT_BP;
+	if (kv->nr_msrs)
+		want |= KVMI_WANT_MSR;
+	if (kv->mode[KVMI_EVENT_STEP])
+		want |= KVMI_WANT_STEP;
+	WRITE_ONCE(kv->want, want);
+}
+
+/**
+ * kvmi_msr_find - the settings of an MSR
+ * @kv: the vCPU; called on its thread
+ * @index: of the MSR
+ *
+ * Return: NULL if it is not watched.
+ */
+struct kvmi_msr *kvmi_msr_find(struct kvmi_vcpu *kv, u32 index)
+{
+	struct kvmi_msr *msrs = READ_ONCE(kv->msrs);
+	u32 i;
+
+	for (i = 0; i < kv->nr_msrs; i++)
+		if (msrs[i].index == index)
+			return &msrs[i];
+	return NULL;
+}
+
+static int kvmi_event_check(struct kvmi_control_event *args)
+{
+	u32 both = KVMI_ACCESS_R | KVMI_ACCESS_W;
+
+	if (args->flags || args->mode > KVMI_MODE_ASYNC ||
+	    (args->regs & ~KVMI_REGS_ALL))
+		return -EINVAL;
+	if (args->mask)
+		return -EOPNOTSUPP;
+	if (args->kind >= KVMI_NR_KINDS)
+		return -EINVAL;
+	if (!(kvmi_events_supported() & BIT_ULL(args->kind)))
+		return -EOPNOTSUPP;
+
+	switch (args->kind) {
+	case KVMI_EVENT_X86_CR:
+		if (args->access)
+			return -EINVAL;
+		if (args->index != 3 && args->index != 4)
+			return -EOPNOTSUPP;
+		break;
+	case KVMI_EVENT_X86_MSR:
+		if (!args->access || (args->access & ~both))
+			return -EINVAL;
+		break;
+	default:
+		if (args->index || args->access)
+			return -EINVAL;
+		break;
+	}
+	return 0;
+}
+
+/* One setting in one table of MSRs: the vCPU's, or that for vCPUs to come. */
+static int kvmi_event_set_msr(struct kvmi_msr **table, u32 *nr,
+			      const struct kvmi_control_event *args)
+{
+	struct kvmi_msr *msr = NULL;
+	int w;
+	u32 i;
+
+	for (i = 0; i < *nr; i++)
+		if ((*table)[i].index == args->index)
+			msr = &(*table)[i];
+	if (!msr) {
+		if (args->mode == KVMI_MODE_OFF)
+			return 0;
+		if (*nr == KVMI_MAX_MSRS)
+			return -ENOSPC;
+		msr = &(*table)[*nr];
+		memset(msr, 0, sizeof(*msr));
+		msr->index = args->index;
+	}
+	for (w = 0; w < 2; w++) {
+		if (!(args->access & (w ? KVMI_ACCESS_W : KVMI_ACCESS_R)))
+			continue;
+		WRITE_ONCE(msr->regs[w], args->regs);
+		WRITE_ONCE(msr->mode[w], args->mode);
+	}
+	/* An entry stays when it is off: the vCPU may be looking at it. */
+	if (msr == &(*table)[*nr])
+		smp_store_release(nr, *nr + 1);
+	return 0;
+}
+
+static int kvmi_event_need_msrs(struct kvmi_msr **table)
+{
+	struct kvmi_msr *msrs;
+
+	if (*table)
+		return 0;
+	msrs = kcalloc(KVMI_MAX_MSRS, sizeof(*msrs), GFP_KERNEL_ACCOUNT);
+	if (!msrs)
+		return -ENOMEM;
+	smp_store_release(table, msrs);
+	return 0;
+}
+
+static void kvmi_event_set(u32 *mode, u32 *regs, u32 *cr_mode, u32 *cr_regs,
+			   const struct kvmi_control_event *args)
+{
+	int i = args->index - 3;
+
+	if (args->kind == KVMI_EVENT_X86_CR) {
+		WRITE_ONCE(cr_regs[i], args->regs);
+		WRITE_ONCE(cr_mode[i], args->mode);
+	} else {
+		WRITE_ONCE(regs[args->kind], args->regs);
+		WRITE_ONCE(mode[args->kind], args->mode);
+	}
+}
+
+/**
+ * kvmi_event_control - KVMI_CONTROL_EVENT
+ * @vm: vm->sem held for reading, vm->lock held
+ * @args: argument of the ioctl
+ *
+ * Return: 0; -EINVAL, -EOPNOTSUPP, -ENOENT, -ENOMEM, -ENOSPC, and nothing is
+ * changed.
+ */
+int kvmi_event_control(struct kvmi_vm *vm, struct kvmi_control_event *args)
+{
+	bool all = args->vcpu == KVMI_VCPU_ALL;
+	bool msr = args->kind == KVMI_EVENT_X86_MSR;
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+	int ret;
+
+	ret = kvmi_event_check(args);
+	if (ret)
+		return ret;
+	if (!all && !xa_load(&vm->vcpus, args->vcpu))
+		return -ENOENT;
+
+	/* Whatever can fail comes first. */
+	if (msr) {
+		if (all) {
+			ret = kvmi_event_need_msrs(&vm->def_msrs);
+			if (!ret && vm->def_nr_msrs == KVMI_MAX_MSRS)
+				ret = -ENOSPC;
+		}
+		xa_for_each(&vm->vcpus, i, kv) {
+			if (ret || !(all || i == args->vcpu))
+				continue;
+			ret = kvmi_event_need_msrs(&kv->msrs);
+			if (!ret && kv->nr_msrs == KVMI_MAX_MSRS &&
+			    !kvmi_msr_find(kv, args->index))
+				ret = -ENOSPC;
+		}
+		if (ret)
+			return ret;
+	}
+
+	if (all && msr)
+		kvmi_event_set_msr(&vm->def_msrs, &vm->def_nr_msrs, args);
+	else if (all)
+		kvmi_event_set(vm->def_mode, vm->def_regs, vm->def_cr_mode,
+			       vm->def_cr_regs, args);
+
+	xa_for_each(&vm->vcpus, i, kv) {
+		if (!all && i != args->vcpu)
+			continue;
+		if (msr)
+			kvmi_event_set_msr(&kv->msrs, &kv->nr_msrs, args);
+		else
+			kvmi_event_set(kv->mode, kv->regs, kv->cr_mode,
+				       kv->cr_regs, args);
+		kvmi_event_update_want(kv);
+	}
+	return kvmi_vm_kick(vm);
+}

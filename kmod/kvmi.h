@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * kvmi: objects and their relations.
+ *
+ *   session --- vm --- vcpu ... vcpu		one kvmi_vm per attached struct kvm
+ *      |         |       \--- ring		one ring per vCPU
+ *      fd        \--- view ... view
+ *
+ * Locks, outermost first:
+ *
+ *   kvmi_vms_lock	attach, detach, hooks in and out
+ *   vm->sem		held for reading: vm->kvm and what it points to stay;
+ *			for writing: the VM goes, or is let go
+ *   vm->lock		configuration: events, views, pause counts
+ *   kv->job_lock	one job at a time on a vCPU
+ *   vcpu->mutex	KVM's; only ever tried for, or already held by KVM_RUN
+ *   kvm->mmu_lock	KVM's
+ *   vm->view_lock	the views' page tables
+ *
+ * KVM calls the hooks with these held: handle_exit and vcpu_pre_run:
+ * vcpu->mutex, kvm->srcu (read); vcpu_run: the same, interrupts off; the MMU
+ * hooks: kvm->mmu_lock, or kvm->slots_lock. So no hook takes more than
+ * vm->view_lock, and none waits with kvm->srcu held.
+ */
+#ifndef KVMI_H
+#define KVMI_H
+
+#include <linux/bitmap.h>
+#include <linux/kref.h>
+#include <linux/kvm_host.h>
+#include <linux/poll.h>
+#include <linux/mutex.h>
+#include <linux/rcuwait.h>
+#include <linux/rwsem.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+#include <linux/kvmi.h>
+
+#include "compat/kvm.h"
+
+struct eventfd_ctx;
+struct kvmi_vm;
+struct kvmi_vcpu;
+
+#define KVMI_MAX_VIEWS		511
+#define KVMI_MAX_MSRS		256
+#define KVMI_MIN_RING		SZ_4K
+#define KVMI_MAX_RING		SZ_16M
+#define KVMI_DEFAULT_RING	SZ_64K
+
+/**
+ * struct kvmi_ring - shared memory of one vCPU
+ * @header: kernel-written pages: struct kvmi_ring_header, then the records
+ * @tool: the tool's page; hostile
+ * @size: bytes for records, a power of two; the kernel's own copy
+ * @producer: the kernel's own copy
+ * @seq: events of this vCPU so far, dropped ones included
+ * @eventfd: signalled at each post, or NULL; RCU
+ * @wq: sleepers that wait for this ring alone
+ */
+struct kvmi_ring {
+	struct kvmi_ring_header *header;
+	struct kvmi_ring_tool *tool;
+	u32 size;
+	u64 producer;
+	u64 seq;
+	struct eventfd_ctx __rcu *eventfd;
+	wait_queue_head_t wq;
+};
+
+/* Page tables kept ready, as none can be had under vm->view_lock. */
+#define KVMI_TDP_CACHE		5
+
+struct kvmi_tdp_cache {
+	u32 nr;
+	u64 *page[KVMI_TDP_CACHE];
+};
+
+/* How "continue" is done; depends on where the event was raised. */
+enum kvmi_continue {
+	KVMI_CONT_ORIG,		/* KVM's own handler, which has not acted yet */
+	KVMI_CONT_VENDOR,	/* the back end, since KVM's handler would not do */
+	KVMI_CONT_NOTHING,	/* the instruction is done */
+	KVMI_CONT_STEP,		/* one instruction on the default view */
+};
+
+/**
+ * struct kvmi_exit - an exit that is an event
+ * @kind: enum kvmi_event_kind
+ * @cont: enum kvmi_continue
+ * @mode: enum kvmi_event_mode
+ * @regs: register sets that go along
+ * @skip: KVMI_ACTION_SKIP makes sense
+ * @size: bytes of @payload in use
+ * @payload: struct kvmi_*ev_*
+ */
+struct kvmi_exit {
+	u32 kind;
+	u32 cont;
+	u32 mode;
+	u32 regs;
+	bool skip;
+	u32 size;
+	union {
+		struct kvmi_ev_cancelled cancelled;
+		struct kvmi_ev_access access;
+		struct kvmi_ev_breakpoint breakpoint;
+		struct kvmi_ev_step step;
+		struct kvmi_x86_ev_cr cr;
+		struct kvmi_x86_ev_msr msr;
+		struct kvmi_x86_ev_cpuid cpuid;
+		u64 raw[8];
+	} payload;
+};
+
+/* State of the vCPU at which an event was raised (rules: waiting over KVM_RUN). */
+struct kvmi_snapshot {
+	u64 rip, rsp, rflags;
+	u64 cr0, cr3, cr4;
+	u64 cs_base;
+	u16 cs;
+	u32 mp_state;
+	u32 hflags;
+};
+
+struct kvmi_msr {
+	u32 index;
+	u8 mode[2];		/* enum kvmi_event_mode by direction: [write] */
+	u8 regs[2];
+	u8 added[2];		/* the bitmap's bit is ours, not KVM's */
+};
+
+/* Bits of kvmi_vcpu.want: controls that the back end arms at the next entry. */
+#define KVMI_WANT_CR3		BIT(0)
+#define KVMI_WANT_CR4		BIT(1)
+#define KVMI_WANT_BP		BIT(2)
+#define KVMI_WANT_MSR		BIT(3)
+#define KVMI_WANT_STEP		BIT(4)
+
+/* Bits of kvmi_vcpu.flags. */
+enum {
+	KVMI_VCPU_F_GONE,	/* unhashed; finish and never wait again */
+	KVMI_VCPU_F_ENTERED,	/* the guest was entered since the last exit */
+	KVMI_VCPU_F_INJECTED,	/* ... with an event injected */
+	KVMI_VCPU_F_TIMEOUT,	/* the open event is overdue */
+	KVMI_VCPU_F_NO_ROOM,	/* waits for the tool to read */
+};
+
+/**
+ * enum kvmi_step_mode - what a step in progress is for
+ * @KVMI_STEP_NONE: none in progress
+ * @KVMI_STEP_EVENT: KVMI_REPLY_STEP, or stepping is enabled as an event
+ * @KVMI_STEP_FAST: one instruction on another view, without an event
+ */
+enum kvmi_step_mode {
+	KVMI_STEP_NONE,
+	KVMI_STEP_EVENT,
+	KVMI_STEP_FAST,
+};
+
+/* A control of the VMCS: KVM's wish, and what was written last. */
+struct kvmi_vmx_control {
+	u32 base;
+	u32 last;
+	bool on;
+};
+
+/* The controls of the VMCS or VMCB that the back end has changed. */
+struct kvmi_armed {
+	u32 bits;		/* KVMI_WANT_* in force */
+	union {
+		struct {
+			struct kvmi_vmx_control exec, excp;
+			u64 cr4;		/* what of the mask is ours */
+		} vmx;
+		struct {
+			u32 cr, excp;		/* what of it is ours */
+			bool tf;		/* RFLAGS.TF is ours */
+			bool dr6_bs;		/* DR6.BS was set before */
+		} svm;
+	};
+};
+
+/*
+ * Called with the vCPU loaded: within KVM_RUN on the vCPU's thread (@in_run), or
+ * on the caller's, whose mm is not the VMM's.
+ */
+typedef int (*kvmi_job_fn)(struct kvmi_vcpu *kv, void *arg, bool in_run);
+
+struct kvmi_job {
+	kvmi_job_fn fn;
+	void *arg;
+	int ret;
+	struct completion done;
+};
+
+/**
+ * struct kvmi_vcpu - what kvmi knows of a vCPU
+ *
+ * Found by the hooks through kvmi_vcpu_table, under RCU. @inflight is only
+ * changed by the thread that holds vcpu->mutex, and keeps the object and @vcpu
+ * for a hook that sleeps.
+ */
+struct kvmi_vcpu {
+	struct hlist_node node;
+	struct kvm_vcpu *vcpu;
+	struct kvmi_vm *vm;
+	u32 index;
+	u32 inflight;
+	unsigned long flags;
+	struct rcu_head rcu;
+
+	/* Configuration: written under vm->lock, read by the vCPU. */
+	u32 want;
+	u32 cr_mode[2], cr_regs[2];		/* CR3, CR4 */
+	u32 mode[KVMI_NR_KINDS];
+	u32 regs[KVMI_NR_KINDS];
+	u32 nr_msrs;
+	struct kvmi_msr *msrs;			/* sorted; RCU */
+	u32 view;				/* id; KVMI_VIEW_DEFAULT: KVM's own */
+	u32 pause_count;
+
+	/* Owned by the vCPU's thread. */
+	struct kvmi_armed armed;
+	struct {
+		enum kvmi_step_mode mode;
+		bool owed;			/* complete, event not posted yet */
+		u32 owed_flags;
+		u64 rip;
+		u32 back;			/* view to go back to */
+	} step;
+	struct {
+		u64 id;
+		struct kvmi_exit exit;
+		struct kvmi_snapshot snap;
+		unsigned long deadline;		/* jiffies; 0: none */
+	} open;
+	u64 next_id;
+	struct kvmi_reply reply;
+
+	struct mutex job_lock;
+	struct kvmi_job *job;
+	struct rcuwait wait;
+	struct kvmi_ring ring;
+	struct kvmi_tdp_cache tdp;
+};
+
+/**
+ * struct kvmi_vm - an attached VM
+ * @kvm: NULL once it is gone; stable under @sem
+ */
+struct kvmi_vm {
+	struct kref ref;
+	struct hlist_node node;			/* kvmi_vm_table; RCU */
+	struct rcu_head rcu;
+	struct kvm *kvm;
+	struct rw_semaphore sem;
+	struct mutex lock;
+	bool gone;
+	bool detached;
+	u64 attach_ns;
+	struct module *vendor;
+
+	struct xarray vcpus;			/* struct kvmi_vcpu by index */
+	u32 nr_vcpus;
+	u32 ring_size;
+	struct file *ring_file;			/* keeps the rings for mappings */
+	struct kvmi_rings *rings;
+
+	/* What vCPUs to come are to be like. */
+	u32 def_mode[KVMI_NR_KINDS], def_regs[KVMI_NR_KINDS];
+	u32 def_cr_mode[2], def_cr_regs[2];
+	u32 def_nr_msrs;
+	struct kvmi_msr *def_msrs;
+	u32 def_view;
+	u32 def_pause;
+
+	u32 timeout;				/* jiffies */
+	u32 default_action;
+	struct delayed_work timer;
+
+	spinlock_t view_lock;
+	struct xarray views;			/* struct kvmi_tree by id */
+	u32 nr_views;
+	bool view_hooks;			/* views can be had */
+
+	wait_queue_head_t wq;			/* tools that wait for any ring */
+};
+
+/**
+ * struct kvmi_ops - a vendor back end
+ * @vendor: enum kvmi_vendor
+ * @name: of KVM's vendor module, as in kvm_x86_ops.name
+ * @access: bit n: access rights n can be expressed
+ * @probe: called when hooks go in; -errno if the CPU lacks what is needed
+ * @check: vCPU loaded: are KVM's private structures as they are thought to be?
+ * @arm: interrupts off, before every entry of L1: make the controls in force
+ *	agree with @want (KVMI_WANT_*)
+ * @disarm: vCPU loaded: give back every control
+ * @exit_begin: first thing after an exit: take back what must not be seen
+ * @is_step: the exit is the trap of a step
+ * @decode: is the exit an event that was armed? fills @ex
+ * @finish: KVMI_CONT_VENDOR
+ * @fault: the exit is a fault of a view: fills gpa, gva, access, flags
+ * @fault_done: the fault is answered without KVM's handler
+ * @nested_entry: the exit is about to enter a nested guest
+ * @injecting: the coming entry delivers an event to the guest
+ * @flush_is_asid: kvm_x86_ops.flush_tlb_current flushes views as well
+ * @spte_restrict: a leaf with no more than some rights; 0: not present
+ * @spte_small: a leaf of the next smaller level, from a large one
+ */
+struct kvmi_ops {
+	u32 vendor;
+	const char *name;
+	u32 (*access)(void);
+	int (*probe)(void);
+	int (*check)(struct kvm_vcpu *vcpu);
+	void (*arm)(struct kvmi_vcpu *kv, u32 want);
+	void (*disarm)(struct kvmi_vcpu *kv);
+	void (*exit_begin)(struct kvmi_vcpu *kv);
+	bool (*is_step)(struct kvmi_vcpu *kv);
+	bool (*decode)(struct kvmi_vcpu *kv, struct kvmi_exit *ex);
+	int (*finish)(struct kvmi_vcpu *kv, struct kvmi_exit *ex);
+	bool (*fault)(struct kvmi_vcpu *kv, struct kvmi_ev_access *ev);
+	void (*fault_done)(struct kvmi_vcpu *kv);
+	bool (*nested_entry)(struct kvmi_vcpu *kv);
+	bool (*injecting)(struct kvmi_vcpu *kv);
+	bool flush_is_asid;
+	u64 (*spte_restrict)(u64 spte, u32 access);
+	u64 (*spte_small)(u64 spte, int level, unsigned int index);
+};
+
+extern const struct kvmi_ops kvmi_svm_ops, kvmi_vmx_ops;
+extern const struct kvmi_ops *kvmi_ops;
+
+/* main.c */
+int kvmi_caps_get(void __user *uarg);
+
+/* session.c */
+int kvmi_session_create(struct kvmi_attach *args);
+
+/* vm.c */
+#define KVMI_HASH_BITS		8
+extern struct hlist_head kvmi_vcpu_table[1 << KVMI_HASH_BITS];
+extern wait_queue_head_t kvmi_drain_wq;
+
+struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size);
+void kvmi_vm_detach(struct kvmi_vm *vm);
+struct kvmi_vm *kvmi_vm_lookup(struct kvm *kvm);
+struct kvmi_vm *kvmi_vm_find(struct kvm *kvm);
+void kvmi_vm_put(struct kvmi_vm *vm);
+int kvmi_vm_get(struct kvmi_vm *vm);
+void kvmi_vm_unget(struct kvmi_vm *vm);
+void kvmi_vm_gone(struct kvm *kvm);
+int kvmi_vm_vcpu_added(struct kvm_vcpu *vcpu);
+bool kvmi_vm_attached(struct kvm *kvm);
+int kvmi_vm_kick(struct kvmi_vm *vm);
+
+/*
+ * The one test that every exit and entry of every VM pays for: is there, or
+ * might there be, somebody who watches this vCPU?
+ */
+static __always_inline unsigned int kvmi_vcpu_hash(const struct kvm_vcpu *vcpu)
+{
+	return (u8)((unsigned long)vcpu >> PAGE_SHIFT);
+}
+
+static __always_inline bool kvmi_vcpu_maybe(const struct kvm_vcpu *vcpu)
+{
+	return unlikely(READ_ONCE(kvmi_vcpu_table[kvmi_vcpu_hash(vcpu)].first));
+}
+
+/* vcpu.c */
+struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu);
+struct kvmi_vcpu *kvmi_vcpu_enter(struct kvm_vcpu *vcpu);
+void kvmi_vcpu_leave(struct kvmi_vcpu *kv);
+struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu);
+void kvmi_vcpu_free(struct kvmi_vcpu *kv);
+int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg);
+void kvmi_vcpu_jobs(struct kvmi_vcpu *kv);
+int kvmi_vcpu_pause(struct kvmi_vm *vm, struct kvmi_vcpu *kv);
+void kvmi_vcpu_resume(struct kvmi_vcpu *kv);
+int kvmi_vcpu_park(struct kvmi_vcpu *kv);
+int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv));
+u32 kvmi_vcpu_state(struct kvmi_vcpu *kv);
+void kvmi_vcpu_wake(struct kvmi_vcpu *kv);
+
+/* ring.c */
+struct kvmi_rings *kvmi_rings_create(struct file **file);
+int kvmi_ring_init(struct kvmi_vm *vm, struct kvmi_vcpu *kv);
+void kvmi_ring_fini(struct kvmi_ring *ring);
+int kvmi_ring_get(struct kvmi_vcpu *kv, struct kvmi_get_ring *args);
+int kvmi_ring_mmap(struct kvmi_vm *vm, struct vm_area_struct *vma);
+bool kvmi_ring_unread(struct kvmi_ring *ring);
+void *kvmi_ring_reserve(struct kvmi_ring *ring, u32 size);
+void kvmi_ring_commit(struct kvmi_ring *ring, u32 size);
+void kvmi_ring_drop(struct kvmi_ring *ring, u32 kind);
+void kvmi_ring_notify(struct kvmi_vm *vm, struct kvmi_ring *ring);
+
+/* event.c */
+int kvmi_event_control(struct kvmi_vm *vm, struct kvmi_control_event *args);
+int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex);
+int kvmi_event_resume(struct kvmi_vcpu *kv);
+void kvmi_event_update_want(struct kvmi_vcpu *kv);
+__poll_t kvmi_event_pending(struct kvmi_vm *vm);
+u64 kvmi_events_supported(void);
+int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args);
+void kvmi_event_timer(struct work_struct *work);
+struct kvmi_msr *kvmi_msr_find(struct kvmi_vcpu *kv, u32 index);
+
+/* step.c */
+void kvmi_step_start(struct kvmi_vcpu *kv, enum kvmi_step_mode mode);
+bool kvmi_step_over(struct kvmi_vcpu *kv, bool trapped);
+int kvmi_step_post(struct kvmi_vcpu *kv);
+void kvmi_step_cancel(struct kvmi_vcpu *kv);
+bool kvmi_step_armed(struct kvm_vcpu *vcpu);
+
+static inline bool kvmi_step_active(struct kvmi_vcpu *kv)
+{
+	return kv->step.mode != KVMI_STEP_NONE;
+}
+
+/* memory.c */
+int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write);
+int kvmi_memory_slots(struct kvmi_vm *vm, struct kvmi_slots *args);
+void kvmi_memory_info(struct kvmi_vm *vm, struct kvmi_info *info);
+
+/* view.c */
+/**
+ * struct kvmi_tree - a view: an alternate second-level page table
+ * @id: 1 and up; what the rest of kvmi holds instead of a pointer
+ * @default_access: of pages without a block
+ * @level: of the root: 4 or 5
+ * @root: the root table; kvmi's own, never KVM's
+ * @blocks: u8[512] of access rights by gfn >> 9; KVMI_ACCESS_DEFAULT or rights
+ *
+ * Found by id under RCU. @root and below, and @blocks, change under
+ * vm->view_lock.
+ */
+struct kvmi_tree {
+	u32 id;
+	u32 default_access;
+	int level;
+	u64 *root;
+	struct xarray blocks;
+	struct rcu_head rcu;
+};
+
+int kvmi_view_create(struct kvmi_vm *vm, u32 default_access, u32 *id);
+int kvmi_view_destroy(struct kvmi_vm *vm, u32 id);
+int kvmi_view_switch(struct kvmi_vm *vm, u32 vcpu, u32 id);
+void kvmi_view_destroy_all(struct kvmi_vm *vm);
+int kvmi_view_access_set(struct kvmi_vm *vm, struct kvmi_access *args);
+int kvmi_view_access_get(struct kvmi_vm *vm, struct kvmi_access *args);
+void kvmi_view_enter(struct kvmi_vcpu *kv, u32 id);
+bool kvmi_view_exists(struct kvmi_vm *vm, u32 id);
+hpa_t kvmi_view_root(struct kvmi_vcpu *kv, int root_level);
+int kvmi_view_fault(struct kvmi_vcpu *kv, fastpath_t fastpath,
+		    struct kvmi_exit *ex);
+u32 kvmi_view_access(struct kvmi_tree *tree, gfn_t gfn);
+bool kvmi_view_zap(struct kvm *kvm, gfn_t start, gfn_t end);
+bool kvmi_view_age(struct kvm *kvm, gfn_t start, gfn_t end, bool clear);
+
+/* x86/tdp.c */
+/**
+ * struct kvmi_tdp_leaf - what KVM maps at a gfn
+ * @spte: the leaf
+ * @level: of the leaf: 1 (4 KiB), 2 or 3
+ * @nonleaf: attributes of KVM's non-leaf entries
+ * @sptep: where it stands
+ */
+struct kvmi_tdp_leaf {
+	u64 spte;
+	int level;
+	u64 nonleaf;
+	u64 *sptep;
+};
+
+u64 *kvmi_tdp_alloc(void);
+int kvmi_tdp_topup(struct kvmi_tdp_cache *cache);
+void kvmi_tdp_release(struct kvmi_tdp_cache *cache);
+bool kvmi_tdp_lookup(hpa_t root, int level, gfn_t gfn,
+		     struct kvmi_tdp_leaf *leaf);
+u64 *kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
+		  gfn_t gfn, u64 spte, int level, u64 nonleaf, bool *flush);
+bool kvmi_tdp_zap(struct kvmi_tree *view, gfn_t start, gfn_t end);
+bool kvmi_tdp_age(struct kvmi_tree *view, gfn_t start, gfn_t end, bool clear);
+void kvmi_tdp_free(struct kvmi_tree *view);
+kvm_pfn_t kvmi_tdp_leaf_pfn(const struct kvmi_tdp_leaf *leaf, gfn_t gfn);
+
+/* mmuhook.c */
+int kvmi_mmu_init(void);
+void kvmi_mmu_exit(void);
+int kvmi_mmu_hooks_get(void);
+void kvmi_mmu_hooks_put(void);
+
+/* x86/exit.c */
+int kvmi_handle_exit(struct kvm_vcpu *vcpu, fastpath_t fastpath);
+fastpath_t kvmi_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags);
+int kvmi_vcpu_pre_run(struct kvm_vcpu *vcpu);
+void kvmi_load_mmu_pgd(struct kvm_vcpu *vcpu, hpa_t root_hpa, int root_level);
+void kvmi_flush_tlb_current(struct kvm_vcpu *vcpu);
+int kvmi_exit_act(struct kvmi_vcpu *kv, struct kvmi_exit *ex);
+int kvmi_exit_skip(struct kvmi_vcpu *kv);
+void kvmi_exit_cpuid(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 insn_len);
+bool kvmi_exit_msr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, bool write);
+void kvmi_exit_breakpoint(struct kvmi_vcpu *kv, struct kvmi_exit *ex,
+			  u32 insn_len);
+int kvmi_exit_crash(struct kvmi_vcpu *kv);
+
+static inline bool kvmi_in_l1(struct kvm_vcpu *vcpu)
+{
+	return !(vcpu->arch.hflags & (HF_GUEST_MASK | HF_SMM_MASK));
+}
+
+/* x86/regs.c */
+#define KVMI_REGS_ALL	(KVMI_REGS_GENERAL | KVMI_REGS_CONTROL | \
+			 KVMI_REGS_SEGMENT)
+
+u64 kvmi_regs_rip(struct kvm_vcpu *vcpu);
+u64 kvmi_reg_read(struct kvm_vcpu *vcpu, int reg);
+u64 kvmi_regs_rflags(struct kvmi_vcpu *kv);
+u64 kvmi_regs_cr3(struct kvm_vcpu *vcpu);
+u64 kvmi_regs_cr4(struct kvm_vcpu *vcpu);
+u64 kvmi_regs_cr0(struct kvm_vcpu *vcpu);
+u32 kvmi_regs_size(u32 sets);
+void kvmi_regs_fill(struct kvmi_vcpu *kv, u32 sets, void *buf);
+void kvmi_regs_set_gprs(struct kvmi_vcpu *kv, u32 mask,
+			const struct kvmi_x86_gprs *gprs);
+int kvmi_regs_rw(struct kvmi_vm *vm, struct kvmi_regs *args, bool write);
+void kvmi_regs_snapshot(struct kvmi_vcpu *kv, struct kvmi_snapshot *snap);
+
+/* x86/insn.c */
+int kvmi_insn_mov_cr(struct kvmi_vcpu *kv, u32 cr, u64 *value, u32 *len);
+
+#endif /* KVMI_H */

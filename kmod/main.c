@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The module, /dev/kvmi, and what it can do.
+ */
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/uaccess.h>
+
+#include "hook.h"
+
+/**
+ * kvmi_caps_get - KVMI_GET_CAPS
+ * @uarg: argument of the ioctl
+ *
+ * Return: 0, -EINVAL, -E2BIG, -EFAULT.
+ */
+int kvmi_caps_get(void __user *uarg)
+{
+	u32 vendor = kvmi_hook_vendor();
+	struct kvmi_caps caps;
+	u32 size;
+	int ret;
+
+	if (get_user(size, (u32 __user *)uarg))
+		return -EFAULT;
+	if (size < offsetofend(struct kvmi_caps, reserved))
+		return -EINVAL;
+	ret = copy_struct_from_user(&caps, sizeof(caps), uarg, size);
+	if (ret)
+		return ret;
+	if (caps.flags)
+		return -EINVAL;
+
+	memset_after(&caps, 0, flags);
+	caps.out_abi = KVMI_ABI_VERSION;
+	caps.out_arch = KVMI_ARCH_X86;
+	caps.out_vendor = vendor;
+	caps.out_max_views = KVMI_MAX_VIEWS;
+	caps.out_features = KVMI_FEATURE_VIEWS | KVMI_FEATURE_STEP |
+			    KVMI_FEATURE_PAUSE | KVMI_FEATURE_MEMORY |
+			    KVMI_FEATURE_REGS;
+	caps.out_events = kvmi_events_supported();
+	caps.out_actions = BIT(KVMI_ACTION_CONTINUE) | BIT(KVMI_ACTION_RETRY) |
+			   BIT(KVMI_ACTION_SKIP) | BIT(KVMI_ACTION_CRASH);
+	caps.out_reply_flags = KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
+			       KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP;
+	caps.out_regs = KVMI_REGS_ALL;
+	caps.out_regs_set = KVMI_REGS_ALL;
+	if (vendor == KVMI_VENDOR_AMD)
+		caps.out_access = kvmi_svm_ops.access();
+	else if (vendor == KVMI_VENDOR_INTEL)
+		caps.out_access = kvmi_vmx_ops.access();
+	caps.out_max_msrs = KVMI_MAX_MSRS;
+	caps.out_min_ring = KVMI_MIN_RING;
+	caps.out_max_ring = KVMI_MAX_RING;
+
+	if (copy_to_user(uarg, &caps, min_t(size_t, size, sizeof(caps))))
+		return -EFAULT;
+	return 0;
+}
+
+static int kvmi_attach_ioctl(void __user *uarg)
+{
+	struct kvmi_attach args;
+	u32 size;
+	int ret;
+
+	if (get_user(size, (u32 __user *)uarg))
+		return -EFAULT;
+	if (size < offsetofend(struct kvmi_attach, ring_size))
+		return -EINVAL;
+	ret = copy_struct_from_user(&args, sizeof(args), uarg, size);
+	if (ret)
+		return ret;
+	return kvmi_session_create(&args);
+}
+
+static long kvmi_dev_ioctl(struct file *file, unsigned int cmd,
+			   unsigned long arg)
+{
+	void __user *uarg = (void __user *)arg;
+
+	switch (cmd) {
+	case KVMI_GET_CAPS:
+		return kvmi_caps_get(uarg);
+	case KVMI_ATTACH:
+		return kvmi_attach_ioctl(uarg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static const struct file_operations kvmi_dev_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = kvmi_dev_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice kvmi_dev = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "kvmi",
+	.fops = &kvmi_dev_fops,
+	.mode = 0660,
+};
+
+static int __init kvmi_init(void)
+{
+	int ret;
+
+	ret = kvmi_hook_init();
+	if (ret)
+		return ret;
+	ret = kvmi_mmu_init();
+	if (ret)
+		return ret;
+	ret = misc_register(&kvmi_dev);
+	if (ret)
+		goto err_mmu;
+	return 0;
+
+err_mmu:
+	kvmi_mmu_exit();
+	kvmi_hook_exit();
+	return ret;
+}
+
+static void __exit kvmi_exit_module(void)
+{
+	misc_deregister(&kvmi_dev);
+	kvmi_mmu_exit();
+	kvmi_hook_exit();
+}
+
+module_init(kvmi_init);
+module_exit(kvmi_exit_module);
+
+MODULE_DESCRIPTION("Virtual machine introspection for stock KVM");
+MODULE_AUTHOR("The kvmi authors");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Hooks of KVM's functions that are no operations of a vendor module: the ends of
+ * all paths on which KVM drops or tightens mappings, its fast path, and the end
+ * of a VM. By ftrace, as livepatch does.
+ *
+ * Flushes are no substitute: KVM drops leaves with their root without one, and a
+ * later invalidation that finds no leaf does not flush either.
+ *
+ * This file is built without sibling calls, see kvmi_ftrace_thunk().
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ftrace.h>
+#include <linux/module.h>
+#include <linux/workqueue.h>
+
+#include "compat/ftrace.h"
+#include "hook.h"
+
+/* Replacements may sleep: they are counted, for kvmi_mmu_exit(). */
+static atomic_t kvmi_mmu_inflight = ATOMIC_INIT(0);
+
+static void kvmi_mmu_begin(void)
+{
+	atomic_inc(&kvmi_mmu_inflight);
+}
+
+static void kvmi_mmu_end(void)
+{
+	atomic_dec(&kvmi_mmu_inflight);
+}
+
+struct kvmi_ftrace_hook {
+	const char *name;
+	void *func;
+	struct static_call_key *key;
+	void *tramp;
+	bool optional;			/* not in every kernel */
+	bool on;
+	struct ftrace_ops ops;
+};
+
+#define KVMI_MMU_ORIG(fn)	DEFINE_STATIC_CALL_NULL(kvmi_m_##fn, fn)
+#define kvm_real(fn)		static_call(kvmi_m_##fn)
+
+KVMI_MMU_ORIG(handle_fastpath_hlt);
+KVMI_MMU_ORIG(handle_fastpath_set_msr_irqoff);
+KVMI_MMU_ORIG(kvm_age_gfn);
+KVMI_MMU_ORIG(kvm_arch_commit_memory_region);
+KVMI_MMU_ORIG(kvm_arch_flush_shadow_all);
+KVMI_MMU_ORIG(kvm_arch_flush_shadow_memslot);
+KVMI_MMU_ORIG(kvm_arch_mmu_enable_log_dirty_pt_masked);
+KVMI_MMU_ORIG(kvm_arch_pre_destroy_vm);
+KVMI_MMU_ORIG(kvm_mmu_slot_gfn_write_protect);
+KVMI_MMU_ORIG(kvm_test_age_gfn);
+KVMI_MMU_ORIG(kvm_unmap_gfn_range);
+KVMI_MMU_ORIG(kvm_zap_gfn_range);
+
+/*
+ * Each replacement calls the original first: only when that is back is KVM's leaf
+ * gone for good, and cannot be copied any more.
+ */
+static bool kvmi_unmap_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range)
+{
+	bool ret;
+
+	kvmi_mmu_begin();
+	ret = kvm_real(kvm_unmap_gfn_range)(kvm, range);
+	/* Address space 1 is SMM's, which never runs on a view. */
+	if (!range->slot->as_id)
+		ret |= kvmi_view_zap(kvm, range->start, range->end);
+	kvmi_mmu_end();
+	return ret;
+}
+
+#ifdef KVMI_HAS_SET_SPTE_GFN
+KVMI_MMU_ORIG(kvm_set_spte_gfn);
+
+/* Gone since 6.10: the host replaced a page without an invalidation. */
+static bool kvmi_set_spte_gfn(struct kvm *kvm, struct kvm_gfn_range *range)
+{
+	bool ret;
+
+	kvmi_mmu_begin();
+	ret = kvm_real(kvm_set_spte_gfn)(kvm, range);
+	if (!range->slot->as_id)
+		ret |= kvmi_view_zap(kvm, range->start, range->end);
+	kvmi_mmu_end();
+	return ret;
+}
+#endif
+
+static bool kvmi_age_gfn(struct kvm *kvm, struct kvm_gfn_range *range)
+{
+	bool ret;
+
+	kvmi_mmu_begin();
+	ret = kvm_real(kvm_age_gfn)(kvm, range);
+	if (!range->slot->as_id)
+		ret |= kvmi_view_age(kvm, range->start, range->end, true);
+	kvmi_mmu_end();
+	return ret;
+}
+
+static bool kvmi_test_age_gfn(struct kvm *kvm, struct kvm_gfn_range *range)
+{
+	bool ret;
+
+	kvmi_mmu_begin();
+	ret = kvm_real(kvm_test_age_gfn)(kvm, range);
+	if (!range->slot->as_id)
+		ret |= kvmi_view_age(kvm, range->start, range->end, false);
+	kvmi_mmu_end();
+	return ret;
+}
+
+/* Zap a range that KVM's caller does not flush on our behalf. */
+static void kvmi_mmu_zap_flush(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	bool flush;
+
+	write_lock(&kvm->mmu_lock);
+	flush = kvmi_view_zap(kvm, start, end);
+	if (flush)
+		kvm_call(kvm_flush_remote_tlbs)(kvm);
+	write_unlock(&kvm->mmu_lock);
+}
+
+static void kvmi_arch_flush_shadow_memslot(struct kvm *kvm,
+					   struct kvm_memory_slot *slot)
+{
+	kvmi_mmu_begin();
+	kvm_real(kvm_arch_flush_shadow_memslot)(kvm, slot);
+	if (!slot->as_id)
+		kvmi_mmu_zap_flush(kvm, slot->base_gfn,
+				   slot->base_gfn + slot->npages);
+	kvmi_mmu_end();
+}
+
+static void kvmi_arch_flush_shadow_all(struct kvm *kvm)
+{
+	kvmi_mmu_begin();
+	kvm_real(kvm_arch_flush_shadow_all)(kvm);
+	kvmi_mmu_zap_flush(kvm, 0, -1ULL);
+	kvmi_mmu_end();
+}
+
+static void kvmi_zap_gfn_range(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	kvmi_mmu_begin();
+	kvm_real(kvm_zap_gfn_range)(kvm, start, end);
+	kvmi_mmu_zap_flush(kvm, start, end);
+	kvmi_mmu_end();
+}
+
+/* Dirty logging goes on or off: KVM clears W or D of its leaves. */
+static void kvmi_arch_commit_memory_region(struct kvm *kvm,
+					   struct kvm_memory_slot *old,
+					   const struct kvm_memory_slot *new,
+					   enum kvm_mr_change change)
+{
+	/* KVM may free the old slot. */
+	bool zap = new && !new->as_id;
+	gfn_t start = zap ? new->base_gfn : 0;
+	gfn_t end = zap ? start + new->npages : 0;
+
+	kvmi_mmu_begin();
+	kvm_real(kvm_arch_commit_memory_region)(kvm, old, new, change);
+	if (zap)
+		kvmi_mmu_zap_flush(kvm, start, end);
+	kvmi_mmu_end();
+}
+
+/* KVM's callers flush afterwards, but only if it dropped something itself. */
+static void
+kvmi_arch_mmu_enable_log_dirty_pt_masked(struct kvm *kvm,
+					 struct kvm_memory_slot *slot,
+					 gfn_t offset, unsigned long mask)
+{
+	gfn_t base = slot->base_gfn + offset;
+	bool flush = false;
+
+	kvmi_mmu_begin();
+	kvm_real(kvm_arch_mmu_enable_log_dirty_pt_masked)(kvm, slot, offset,
+							  mask);
+	if (!slot->as_id && mask)
+		flush = kvmi_view_zap(kvm, base + __ffs(mask),
+				      base + __fls(mask) + 1);
+	if (flush)
+		kvm_call(kvm_flush_remote_tlbs)(kvm);
+	kvmi_mmu_end();
+}
+
+static bool kvmi_mmu_slot_gfn_write_protect(struct kvm *kvm,
+					    struct kvm_memory_slot *slot,
+					    u64 gfn, int min_level)
+{
+	gfn_t pages = 1ULL << ((min_level - 1) * 9);
+	gfn_t start = gfn & ~(pages - 1);
+	bool ret;
+
+	kvmi_mmu_begin();
+	ret = kvm_real(kvm_mmu_slot_gfn_write_protect)(kvm, slot, gfn,
+						       min_level);
+	if (!slot->as_id)
+		ret |= kvmi_view_zap(kvm, start, start + pages);
+	kvmi_mmu_end();
+	return ret;
+}
+
+static void kvmi_arch_pre_destroy_vm(struct kvm *kvm)
+{
+	kvmi_mmu_begin();
+	kvmi_vm_gone(kvm);
+	kvm_real(kvm_arch_pre_destroy_vm)(kvm);
+	kvmi_mmu_end();
+}
+
+/*
+ * While a step is armed on SVM, the fast path must not skip an instruction: it
+ * would see the step's TF and inject a #DB. Interrupts are off.
+ */
+static fastpath_t kvmi_fastpath_set_msr_irqoff(struct kvm_vcpu *vcpu)
+{
+	fastpath_t ret = EXIT_FASTPATH_NONE;
+
+	kvmi_mmu_begin();
+	if (!kvmi_step_armed(vcpu))
+		ret = kvm_real(handle_fastpath_set_msr_irqoff)(vcpu);
+	kvmi_mmu_end();
+	return ret;
+}
+
+static fastpath_t kvmi_fastpath_hlt(struct kvm_vcpu *vcpu)
+{
+	fastpath_t ret = EXIT_FASTPATH_NONE;
+
+	kvmi_mmu_begin();
+	if (!kvmi_step_armed(vcpu))
+		ret = kvm_real(handle_fastpath_hlt)(vcpu);
+	kvmi_mmu_end();
+	return ret;
+}
+
+/* ---- ftrace ----------------------------------------------------------------------------- */
+
+/*
+ * A call of the original from a replacement comes by here as well; it is told by
+ * its caller, which a tail call would disguise as KVM.
+ */
+static void notrace kvmi_ftrace_thunk(unsigned long ip, unsigned long parent_ip,
+				      struct ftrace_ops *ops,
+				      struct ftrace_regs *fregs)
+{
+	struct kvmi_ftrace_hook *hook = container_of(ops,
+						     struct kvmi_ftrace_hook,
+						     ops);
+
+	if (!within_module(parent_ip, THIS_MODULE))
+		compat_ftrace_set_ip(fregs, (unsigned long)hook->func);
+}
+
+#define KVMI_FTRACE(fn, repl, opt)					\
+	{								\
+		.name = #fn,						\
+		.func = (repl),						\
+		.key = &STATIC_CALL_KEY(kvmi_m_##fn),			\
+		.tramp = STATIC_CALL_TRAMP_ADDR(kvmi_m_##fn),		\
+		.optional = (opt),					\
+	}
+
+static struct kvmi_ftrace_hook kvmi_destroy_hook =
+	KVMI_FTRACE(kvm_arch_pre_destroy_vm, kvmi_arch_pre_destroy_vm, false);
+
+static struct kvmi_ftrace_hook kvmi_view_hooks[] = {
+	KVMI_FTRACE(kvm_unmap_gfn_range, kvmi_unmap_gfn_range, false),
+#ifdef KVMI_HAS_SET_SPTE_GFN
+	KVMI_FTRACE(kvm_set_spte_gfn, kvmi_set_spte_gfn, false),
+#endif
+	KVMI_FTRACE(kvm_age_gfn, kvmi_age_gfn, false),
+	KVMI_FTRACE(kvm_test_age_gfn, kvmi_test_age_gfn, false),
+	KVMI_FTRACE(kvm_arch_flush_shadow_memslot,
+		    kvmi_arch_flush_shadow_memslot, false),
+	KVMI_FTRACE(kvm_arch_flush_shadow_all, kvmi_arch_flush_shadow_all,
+		    false),
+	KVMI_FTRACE(kvm_zap_gfn_range, kvmi_zap_gfn_range, false),
+	KVMI_FTRACE(kvm_arch_commit_memory_region,
+		    kvmi_arch_commit_memory_region, false),
+	KVMI_FTRACE(kvm_arch_mmu_enable_log_dirty_pt_masked,
+		    kvmi_arch_mmu_enable_log_dirty_pt_masked, false),
+	KVMI_FTRACE(kvm_mmu_slot_gfn_write_protect,
+		    kvmi_mmu_slot_gfn_write_protect, false),
+	KVMI_FTRACE(handle_fastpath_set_msr_irqoff,
+		    kvmi_fastpath_set_msr_irqoff, false),
+	KVMI_FTRACE(handle_fastpath_hlt, kvmi_fastpath_hlt, true),
+};
+
+static int kvmi_ftrace_install(struct kvmi_ftrace_hook *hook)
+{
+	char name[KSYM_NAME_LEN];
+	unsigned long addr;
+	int ret;
+
+	snprintf(name, sizeof(name), "kvm:%s", hook->name);
+	addr = kvmi_hook_lookup(name);
+	if (!addr)
+		return hook->optional ? 0 : -ENOENT;
+	__static_call_update(hook->key, hook->tramp, (void *)addr);
+
+	hook->ops.func = kvmi_ftrace_thunk;
+	hook->ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT;
+	ret = ftrace_set_filter_ip(&hook->ops, addr, 0, 0);
+	if (ret)
+		return ret;
+	ret = register_ftrace_function(&hook->ops);
+	if (ret) {
+		ftrace_free_filter(&hook->ops);
+		return ret;
+	}
+	hook->on = true;
+	return 0;
+}
+
+static void kvmi_ftrace_remove(struct kvmi_ftrace_hook *hook)
+{
+	if (!hook->on)
+		return;
+	unregister_ftrace_function(&hook->ops);
+	ftrace_free_filter(&hook->ops);
+	memset(&hook->ops, 0, sizeof(hook->ops));
+	hook->on = false;
+}
+
+/* ---- the group of the views --------------------------------------------------------------- */
+
+static DEFINE_MUTEX(kvmi_mmu_lock);
+static int kvmi_mmu_users;
+static bool kvmi_mmu_on;
+
+static void kvmi_mmu_remove(void)
+{
+	int i;
+
+	for (i = ARRAY_SIZE(kvmi_view_hooks) - 1; i >= 0; i--)
+		kvmi_ftrace_remove(&kvmi_view_hooks[i]);
+	kvmi_mmu_on = false;
+}
+
+static void kvmi_mmu_idle(struct work_struct *work)
+{
+	mutex_lock(&kvmi_mmu_lock);
+	if (!kvmi_mmu_users && kvmi_mmu_on)
+		kvmi_mmu_remove();
+	mutex_unlock(&kvmi_mmu_lock);
+}
+
+static DECLARE_DELAYED_WORK(kvmi_mmu_idle_work, kvmi_mmu_idle);
+
+/**
+ * kvmi_mmu_hooks_get - put the hooks of the views in, for one more VM
+ *
+ * All of them or none. Return: 0; else views are not to be had, and the log says
+ * which function could not be hooked.
+ */
+int kvmi_mmu_hooks_get(void)
+{
+	int ret = 0;
+	int i;
+
+	mutex_lock(&kvmi_mmu_lock);
+	for (i = 0; !kvmi_mmu_on && !ret && i < ARRAY_SIZE(kvmi_view_hooks);
+	     i++) {
+		ret = kvmi_ftrace_install(&kvmi_view_hooks[i]);
+		if (ret)
+			pr_warn("no views: cannot hook %s: %d (livepatched?)\n",
+				kvmi_view_hooks[i].name, ret);
+	}
+	if (ret) {
+		kvmi_mmu_remove();
+	} else {
+		kvmi_mmu_on = true;
+		kvmi_mmu_users++;
+	}
+	mutex_unlock(&kvmi_mmu_lock);
+	return ret;
+}
+
+/**
+ * kvmi_mmu_hooks_put - one VM less
+ *
+ * Taking them out waits for a grace period of RCU tasks for each: that is done a
+ * second later, in case somebody attaches anew.
+ */
+void kvmi_mmu_hooks_put(void)
+{
+	mutex_lock(&kvmi_mmu_lock);
+	if (!--kvmi_mmu_users)
+		schedule_delayed_work(&kvmi_mmu_idle_work, HZ);
+	mutex_unlock(&kvmi_mmu_lock);
+}
+
+/**
+ * kvmi_mmu_init - hook the end of VMs, as long as the module is loaded
+ *
+ * Return: 0 or -errno (the log names the function).
+ */
+int kvmi_mmu_init(void)
+{
+	int ret = kvmi_ftrace_install(&kvmi_destroy_hook);
+
+	if (ret)
+		pr_err("cannot hook %s: %d (livepatched?)\n",
+		       kvmi_destroy_hook.name, ret);
+	return ret;
+}
+
+/**
+ * kvmi_mmu_exit - take all hooks out, and wait for who is in them
+ */
+void kvmi_mmu_exit(void)
+{
+	cancel_delayed_work_sync(&kvmi_mmu_idle_work);
+	if (kvmi_mmu_on)
+		kvmi_mmu_remove();
+	kvmi_ftrace_remove(&kvmi_destroy_hook);
+
+	/* From the trampoline to kvmi_mmu_begin(); then those that sleep. */
+	synchronize_rcu_tasks();
+	while (atomic_read(&kvmi_mmu_inflight))
+		schedule_timeout_uninterruptible(1);
+}

@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Sessions: an attachment of one tool to one VM, and the ioctls on it.
+ *
+ * The session's descriptor is the right to introspect the VM: who holds it is
+ * not asked who he is. When the last one is closed, the VM is let go.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/workqueue.h>
+
+#include "hook.h"
+
+struct kvmi_session {
+	struct kvmi_vm *vm;
+	struct mutex lock;		/* detaching, once */
+	bool detaching;
+	struct kvmi_detach_work *detach;
+};
+
+/*
+ * Letting a VM go takes until each of its vCPUs has come by, which a tool that
+ * is being killed must not wait for: a kernel thread does it.
+ */
+struct kvmi_detach_work {
+	struct work_struct work;
+	struct kref ref;
+	struct completion done;
+	struct kvmi_vm *vm;
+};
+
+static void kvmi_detach_free(struct kref *ref)
+{
+	kfree(container_of(ref, struct kvmi_detach_work, ref));
+}
+
+static void kvmi_detach_fn(struct work_struct *work)
+{
+	struct kvmi_detach_work *detach = container_of(work,
+						struct kvmi_detach_work, work);
+
+	kvmi_vm_detach(detach->vm);
+	kvmi_vm_put(detach->vm);
+	complete_all(&detach->done);
+	kref_put(&detach->ref, kvmi_detach_free);
+	/* kvmi_hook_exit() waits until the rest of this function is done. */
+	module_put(THIS_MODULE);
+}
+
+/* Let the VM go; wait for it unless killed. */
+static int kvmi_session_detach(struct kvmi_session *session)
+{
+	struct kvmi_detach_work *detach = session->detach;
+	int ret;
+
+	mutex_lock(&session->lock);
+	if (!session->detaching) {
+		session->detaching = true;
+		kref_get(&session->vm->ref);
+		kref_get(&detach->ref);
+		__module_get(THIS_MODULE);
+		queue_work(system_unbound_wq, &detach->work);
+	}
+	mutex_unlock(&session->lock);
+	ret = wait_for_completion_killable(&detach->done);
+	return ret ? -EINTR : 0;
+}
+
+/* ---- ioctls --------------------------------------------------------------------------- */
+
+union kvmi_args {
+	struct kvmi_detach detach;
+	struct kvmi_info info;
+	struct kvmi_slots slots;
+	struct kvmi_vcpu_info vcpu_info;
+	struct kvmi_policy policy;
+	struct kvmi_get_ring get_ring;
+	struct kvmi_wait wait;
+	struct kvmi_control_event control_event;
+	struct kvmi_pause pause;
+	struct kvmi_regs regs;
+	struct kvmi_phys phys;
+	struct kvmi_view view;
+	struct kvmi_access access;
+};
+
+static int kvmi_do_detach(struct kvmi_session *session, union kvmi_args *args)
+{
+	if (args->detach.flags)
+		return -EINVAL;
+	if (READ_ONCE(session->vm->detached))
+		return -ENODEV;
+	return kvmi_session_detach(session);
+}
+
+static int kvmi_do_info(struct kvmi_session *session, union kvmi_args *args)
+{
+	struct kvmi_info *info = &args->info;
+	struct kvmi_vm *vm = session->vm;
+	struct kvm_vcpu *vcpu;
+
+	if (info->flags)
+		return -EINVAL;
+	memset_after(info, 0, flags);
+	info->out_nr_vcpus = vm->nr_vcpus;
+	info->out_pid = vm->kvm->userspace_pid;
+	info->out_attach_ns = vm->attach_ns;
+	info->out_nr_views = vm->nr_views;
+	vcpu = kvm_get_vcpu(vm->kvm, 0);
+	if (vcpu)
+		info->out_tsc_khz = vcpu->arch.virtual_tsc_khz;
+	kvmi_memory_info(vm, info);
+	return 0;
+}
+
+static int kvmi_do_slots(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_memory_slots(session->vm, &args->slots);
+}
+
+static int kvmi_do_vcpu(struct kvmi_session *session, union kvmi_args *args)
+{
+	struct kvmi_vcpu_info *info = &args->vcpu_info;
+	struct kvmi_ring_header *header;
+	struct kvmi_vcpu *kv;
+
+	if (info->flags)
+		return -EINVAL;
+	kv = xa_load(&session->vm->vcpus, info->vcpu);
+	if (!kv)
+		return -ENOENT;
+	header = kv->ring.header;
+	memset_after(info, 0, vcpu);
+	info->out_id = kv->vcpu->vcpu_id;
+	info->out_state = kvmi_vcpu_state(kv);
+	info->out_view = READ_ONCE(kv->view);
+	info->out_open_event = READ_ONCE(kv->open.id);
+	info->out_events = READ_ONCE(header->posted);
+	info->out_dropped = READ_ONCE(header->dropped_total);
+	info->out_bad_replies = READ_ONCE(header->bad_replies);
+	info->out_pause_count = READ_ONCE(kv->pause_count);
+	return 0;
+}
+
+static int kvmi_do_policy(struct kvmi_session *session, union kvmi_args *args)
+{
+	struct kvmi_policy *policy = &args->policy;
+	struct kvmi_vm *vm = session->vm;
+
+	if (policy->flags || policy->timeout_ms > 86400000)
+		return -EINVAL;
+	if (policy->default_action != KVMI_ACTION_CONTINUE &&
+	    policy->default_action != KVMI_ACTION_RETRY &&
+	    policy->default_action != KVMI_ACTION_CRASH)
+		return -EINVAL;
+
+	WRITE_ONCE(vm->default_action, policy->default_action);
+	WRITE_ONCE(vm->timeout, msecs_to_jiffies(policy->timeout_ms));
+	if (policy->timeout_ms)
+		mod_delayed_work(system_wq, &vm->timer, 0);
+	return 0;
+}
+
+static int kvmi_do_ring(struct kvmi_session *session, union kvmi_args *args)
+{
+	struct kvmi_vcpu *kv;
+
+	if (args->get_ring.flags)
+		return -EINVAL;
+	kv = xa_load(&session->vm->vcpus, args->get_ring.vcpu);
+	if (!kv)
+		return -ENOENT;
+	return kvmi_ring_get(kv, &args->get_ring);
+}
+
+static int kvmi_do_wait(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_event_wait_any(session->vm, &args->wait);
+}
+
+static int kvmi_do_event(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_event_control(session->vm, &args->control_event);
+}
+
+static int kvmi_do_pause(struct kvmi_session *session, union kvmi_args *args)
+{
+	struct kvmi_pause *pause = &args->pause;
+	struct kvmi_vm *vm = session->vm;
+	struct kvmi_vcpu *kv;
+	unsigned long i, done;
+	int ret = 0;
+
+	if (pause->flags || pause->pad)
+		return -EINVAL;
+	if (pause->vcpu != KVMI_VCPU_ALL) {
+		kv = xa_load(&vm->vcpus, pause->vcpu);
+		return kv ? kvmi_vcpu_pause(vm, kv) : -ENOENT;
+	}
+
+	/* All of them are on their way before the first is waited for. */
+	xa_for_each(&vm->vcpus, i, kv) {
+		ret = kvmi_vcpu_pause(vm, kv);
+		if (ret)
+			break;
+	}
+	if (!ret) {
+		vm->def_pause++;
+		return 0;
+	}
+	done = i;
+	xa_for_each(&vm->vcpus, i, kv)
+		if (i < done)
+			kvmi_vcpu_resume(kv);
+	return ret;
+}
+
+static int kvmi_do_resume(struct kvmi_session *session, union kvmi_args *args)
+{
+	struct kvmi_pause *pause = &args->pause;
+	struct kvmi_vm *vm = session->vm;
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	if (pause->flags || pause->pad)
+		return -EINVAL;
+	if (pause->vcpu != KVMI_VCPU_ALL) {
+		kv = xa_load(&vm->vcpus, pause->vcpu);
+		if (!kv)
+			return -ENOENT;
+		/* Those of KVMI_VCPU_ALL end by KVMI_VCPU_ALL. */
+		if (kv->pause_count <= vm->def_pause)
+			return -EINVAL;
+		kvmi_vcpu_resume(kv);
+		return 0;
+	}
+
+	if (!vm->def_pause)
+		return -EINVAL;
+	vm->def_pause--;
+	xa_for_each(&vm->vcpus, i, kv)
+		kvmi_vcpu_resume(kv);
+	return 0;
+}
+
+static int kvmi_do_get_regs(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_regs_rw(session->vm, &args->regs, false);
+}
+
+static int kvmi_do_set_regs(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_regs_rw(session->vm, &args->regs, true);
+}
+
+static int kvmi_do_read(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_memory_rw(session->vm, &args->phys, false);
+}
+
+static int kvmi_do_write(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_memory_rw(session->vm, &args->phys, true);
+}
+
+static int kvmi_do_view_create(struct kvmi_session *session,
+			       union kvmi_args *args)
+{
+	struct kvmi_view *view = &args->view;
+
+	if (view->flags || view->view || view->vcpu || view->pad)
+		return -EINVAL;
+	return kvmi_view_create(session->vm, view->default_access,
+				&view->view);
+}
+
+static int kvmi_do_view_destroy(struct kvmi_session *session,
+				union kvmi_args *args)
+{
+	struct kvmi_view *view = &args->view;
+
+	if (view->flags || view->default_access || view->vcpu || view->pad)
+		return -EINVAL;
+	return kvmi_view_destroy(session->vm, view->view);
+}
+
+static int kvmi_do_view_switch(struct kvmi_session *session,
+			       union kvmi_args *args)
+{
+	struct kvmi_view *view = &args->view;
+
+	if (view->flags || view->default_access || view->pad)
+		return -EINVAL;
+	return kvmi_view_switch(session->vm, view->vcpu, view->view);
+}
+
+static int kvmi_do_access_set(struct kvmi_session *session,
+			      union kvmi_args *args)
+{
+	return kvmi_view_access_set(session->vm, &args->access);
+}
+
+static int kvmi_do_access_get(struct kvmi_session *session,
+			      union kvmi_args *args)
+{
+	return kvmi_view_access_get(session->vm, &args->access);
+}
+
+/* What a call needs. */
+#define KVMI_IOCTL_VM	BIT(0)	/* vm->sem for reading, the VM not gone */
+#define KVMI_IOCTL_LOCK	BIT(1)	/* vm->lock */
+#define KVMI_IOCTL_OUT	BIT(2)	/* the struct is copied back */
+#define KVMI_IOCTL_ERR	BIT(3)	/* on an error, too */
+
+struct kvmi_ioctl {
+	size_t size;			/* of the struct today */
+	size_t min_size;		/* of its first version */
+	u32 flags;
+	int (*fn)(struct kvmi_session *session, union kvmi_args *args);
+};
+
+#define KVMI_IOCTL(cmd, type, last, fl, func)				\
+	[_IOC_NR(cmd)] = {						\
+		.size = sizeof(struct type),				\
+		.min_size = offsetofend(struct type, last),		\
+		.flags = (fl),						\
+		.fn = (func),						\
+	}
+
+#define KVMI_IOCTL_CONF	(KVMI_IOCTL_VM | KVMI_IOCTL_LOCK)
+
+static const struct kvmi_ioctl kvmi_ioctls[] = {
+	KVMI_IOCTL(KVMI_DETACH, kvmi_detach, flags, 0, kvmi_do_detach),
+	KVMI_IOCTL(KVMI_GET_INFO, kvmi_info, reserved,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_info),
+	KVMI_IOCTL(KVMI_GET_SLOTS, kvmi_slots, out_nr,
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT, kvmi_do_slots),
+	KVMI_IOCTL(KVMI_GET_VCPU, kvmi_vcpu_info, reserved,
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT, kvmi_do_vcpu),
+	KVMI_IOCTL(KVMI_SET_POLICY, kvmi_policy, default_action,
+		   KVMI_IOCTL_CONF, kvmi_do_policy),
+	KVMI_IOCTL(KVMI_GET_RING, kvmi_get_ring, out_tool_size,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_ring),
+	KVMI_IOCTL(KVMI_WAIT, kvmi_wait, timeout_ns, 0, kvmi_do_wait),
+	KVMI_IOCTL(KVMI_CONTROL_EVENT, kvmi_control_event, mask,
+		   KVMI_IOCTL_CONF, kvmi_do_event),
+	KVMI_IOCTL(KVMI_PAUSE, kvmi_pause, pad, KVMI_IOCTL_CONF,
+		   kvmi_do_pause),
+	KVMI_IOCTL(KVMI_RESUME, kvmi_pause, pad, KVMI_IOCTL_CONF,
+		   kvmi_do_resume),
+	KVMI_IOCTL(KVMI_GET_REGS, kvmi_regs, pad, KVMI_IOCTL_VM,
+		   kvmi_do_get_regs),
+	KVMI_IOCTL(KVMI_SET_REGS, kvmi_regs, pad, KVMI_IOCTL_VM,
+		   kvmi_do_set_regs),
+	KVMI_IOCTL(KVMI_READ_PHYS, kvmi_phys, out_done,
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_read),
+	KVMI_IOCTL(KVMI_WRITE_PHYS, kvmi_phys, out_done,
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_write),
+	KVMI_IOCTL(KVMI_VIEW_CREATE, kvmi_view, pad,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_view_create),
+	KVMI_IOCTL(KVMI_VIEW_DESTROY, kvmi_view, pad, KVMI_IOCTL_CONF,
+		   kvmi_do_view_destroy),
+	KVMI_IOCTL(KVMI_VIEW_SWITCH, kvmi_view, pad, KVMI_IOCTL_CONF,
+		   kvmi_do_view_switch),
+	KVMI_IOCTL(KVMI_ACCESS_SET, kvmi_access, pad,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   kvmi_do_access_set),
+	KVMI_IOCTL(KVMI_ACCESS_GET, kvmi_access, pad,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   kvmi_do_access_get),
+};
+
+static int kvmi_session_call(struct kvmi_session *session,
+			     const struct kvmi_ioctl *op, union kvmi_args *args)
+{
+	struct kvmi_vm *vm = session->vm;
+	int ret;
+
+	if (!op->flags || op->flags == (KVMI_IOCTL_OUT | KVMI_IOCTL_ERR))
+		return op->fn(session, args);
+
+	ret = kvmi_vm_get(vm);
+	if (ret)
+		return ret;
+	if (op->flags & KVMI_IOCTL_LOCK) {
+		if (mutex_lock_interruptible(&vm->lock)) {
+			ret = -EINTR;
+			goto out;
+		}
+	}
+	ret = vm->detached ? -ENODEV : op->fn(session, args);
+	if (op->flags & KVMI_IOCTL_LOCK)
+		mutex_unlock(&vm->lock);
+out:
+	kvmi_vm_unget(vm);
+	return ret;
+}
+
+static long kvmi_session_ioctl(struct file *file, unsigned int cmd,
+			       unsigned long arg)
+{
+	struct kvmi_session *session = file->private_data;
+	void __user *uarg = (void __user *)arg;
+	const struct kvmi_ioctl *op;
+	union kvmi_args args;
+	unsigned int nr = _IOC_NR(cmd);
+	u32 size;
+	int ret;
+
+	if (cmd == KVMI_GET_CAPS)
+		return kvmi_caps_get(uarg);
+	if (cmd != _IO(KVMI_IOC_TYPE, nr) || nr >= ARRAY_SIZE(kvmi_ioctls))
+		return -ENOTTY;
+	op = &kvmi_ioctls[array_index_nospec(nr, ARRAY_SIZE(kvmi_ioctls))];
+	if (!op->fn)
+		return -ENOTTY;
+
+	if (get_user(size, (u32 __user *)uarg))
+		return -EFAULT;
+	if (size < op->min_size)
+		return -EINVAL;
+	ret = copy_struct_from_user(&args, op->size, uarg, size);
+	if (ret)
+		return ret;
+
+	ret = kvmi_session_call(session, op, &args);
+	if ((op->flags & KVMI_IOCTL_OUT) &&
+	    (!ret || (op->flags & KVMI_IOCTL_ERR)) &&
+	    copy_to_user(uarg, &args, min_t(size_t, size, op->size)))
+		return -EFAULT;
+	return ret;
+}
+
+static __poll_t kvmi_session_poll(struct file *file, poll_table *wait)
+{
+	struct kvmi_session *session = file->private_data;
+
+	poll_wait(file, &session->vm->wq, wait);
+	return kvmi_event_pending(session->vm);
+}
+
+static int kvmi_session_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct kvmi_session *session = file->private_data;
+
+	return kvmi_ring_mmap(session->vm, vma);
+}
+
+static int kvmi_session_release(struct inode *inode, struct file *file)
+{
+	struct kvmi_session *session = file->private_data;
+
+	kvmi_session_detach(session);
+	kref_put(&session->detach->ref, kvmi_detach_free);
+	kvmi_vm_put(session->vm);
+	mutex_destroy(&session->lock);
+	kfree(session);
+	return 0;
+}
+
+static const struct file_operations kvmi_session_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = kvmi_session_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.poll = kvmi_session_poll,
+	.mmap = kvmi_session_mmap,
+	.release = kvmi_session_release,
+	.llseek = noop_llseek,
+};
+
+/**
+ * kvmi_session_create - KVMI_ATTACH
+ * @args: argument of the ioctl
+ *
+ * Return: the session's descriptor, or -errno as KVMI_ATTACH says.
+ */
+int kvmi_session_create(struct kvmi_attach *args)
+{
+	struct kvmi_session *session;
+	u32 ring_size = args->ring_size ?: KVMI_DEFAULT_RING;
+	struct file *vm_file;
+	struct file *file;
+	int ret;
+	int fd;
+
+	if (args->flags)
+		return -EINVAL;
+	if (!is_power_of_2(ring_size) || ring_size < KVMI_MIN_RING ||
+	    ring_size > KVMI_MAX_RING)
+		return -EINVAL;
+
+	vm_file = fget(args->vm_fd);
+	if (!vm_file)
+		return -EBADF;
+	ret = -EBADF;
+	if (!kvm_call(file_is_kvm)(vm_file))
+		goto out_vm_file;
+
+	ret = -ENOMEM;
+	session = kzalloc(sizeof(*session), GFP_KERNEL_ACCOUNT);
+	if (!session)
+		goto out_vm_file;
+	session->detach = kzalloc(sizeof(*session->detach), GFP_KERNEL_ACCOUNT);
+	if (!session->detach)
+		goto err_session;
+	mutex_init(&session->lock);
+	INIT_WORK(&session->detach->work, kvmi_detach_fn);
+	kref_init(&session->detach->ref);
+	init_completion(&session->detach->done);
+
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	ret = fd;
+	if (fd < 0)
+		goto err_detach;
+
+	session->vm = kvmi_vm_attach(vm_file, ring_size);
+	if (IS_ERR(session->vm)) {
+		ret = PTR_ERR(session->vm);
+		goto err_fd;
+	}
+	session->detach->vm = session->vm;
+
+	file = anon_inode_getfile("[kvmi]", &kvmi_session_fops, session,
+				  O_RDWR);
+	if (IS_ERR(file)) {
+		ret = PTR_ERR(file);
+		goto err_vm;
+	}
+	fd_install(fd, file);
+	fput(vm_file);
+	return fd;
+
+err_vm:
+	kvmi_session_detach(session);
+	kvmi_vm_put(session->vm);
+err_fd:
+	put_unused_fd(fd);
+err_detach:
+	kref_put(&session->detach->ref, kvmi_detach_free);
+err_session:
+	kfree(session);
+out_vm_file:
+	fput(vm_file);
+	return ret;
+}

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vCPUs: finding them from the hooks, having them do something, stopping them.
+ *
+ * A vCPU's thread is met in one of four states:
+ *
+ *  - in the VMM's userspace: vcpu->mutex can be had, and the caller does the job
+ *    himself on the loaded vCPU;
+ *  - in kvmi's own wait (kvmi_vcpu_sleep()), which does jobs;
+ *  - in the guest, or somewhere in KVM_RUN: a task work and a kick get it to
+ *    vcpu_run()'s xfer_to_guest_mode_handle_work(), without kvm->srcu;
+ *  - halted in KVM_RUN: the same, and KVM_REQ_UNBLOCK.
+ */
+#include <linux/jiffies.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/task_work.h>
+
+#include "hook.h"
+
+/* How long to wait for the vCPU before looking at its state once more. */
+#define KVMI_JOB_RETRY		max_t(long, HZ / 100, 1)
+
+struct kvmi_work {
+	struct callback_head head;
+	struct kvm_vcpu *vcpu;		/* only compared */
+};
+
+/**
+ * kvmi_vcpu_find - what kvmi knows of a vCPU
+ * @vcpu: KVM's
+ *
+ * Called under rcu_read_lock() or with interrupts off. Return: NULL if the vCPU
+ * is not watched.
+ */
+struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu)
+{
+	struct hlist_head *head = &kvmi_vcpu_table[kvmi_vcpu_hash(vcpu)];
+	struct kvmi_vcpu *kv;
+
+	hlist_for_each_entry_rcu(kv, head, node,
+				 IS_ENABLED(CONFIG_PROVE_RCU) &&
+				 irqs_disabled())
+		if (kv->vcpu == vcpu)
+			return kv;
+	return NULL;
+}
+
+/**
+ * kvmi_vcpu_enter - find a vCPU and keep it for a hook that may sleep
+ * @vcpu: KVM's; the caller is within KVM_RUN of it
+ *
+ * Return: NULL if it is not watched; else call kvmi_vcpu_leave().
+ */
+struct kvmi_vcpu *kvmi_vcpu_enter(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_vcpu *kv;
+
+	rcu_read_lock();
+	kv = kvmi_vcpu_find(vcpu);
+	/* Only this thread changes it: it holds vcpu->mutex. */
+	if (kv)
+		WRITE_ONCE(kv->inflight, kv->inflight + 1);
+	rcu_read_unlock();
+	return kv;
+}
+
+/**
+ * kvmi_vcpu_leave - the end of kvmi_vcpu_enter()
+ * @kv: may be freed as soon as this is called
+ */
+void kvmi_vcpu_leave(struct kvmi_vcpu *kv)
+{
+	bool gone = test_bit(KVMI_VCPU_F_GONE, &kv->flags);
+
+	/* Pairs with smp_load_acquire() in kvmi_vm_drain(). */
+	smp_store_release(&kv->inflight, kv->inflight - 1);
+	if (unlikely(gone))
+		wake_up_all(&kvmi_drain_wq);
+}
+
+/**
+ * kvmi_vcpu_create - begin to watch a vCPU
+ * @vm: attached, vm->lock held
+ * @vcpu: one of its vCPUs
+ *
+ * It gets the settings made for all vCPUs. Return: the object, or ERR_PTR().
+ */
+struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu)
+{
+	struct kvmi_vcpu *kv;
+	int ret;
+
+	kv = kzalloc(sizeof(*kv), GFP_KERNEL_ACCOUNT);
+	if (!kv)
+		return ERR_PTR(-ENOMEM);
+
+	kv->vcpu = vcpu;
+	kv->vm = vm;
+	kv->index = vcpu->vcpu_idx;
+	mutex_init(&kv->job_lock);
+	rcuwait_init(&kv->wait);
+
+	memcpy(kv->mode, vm->def_mode, sizeof(kv->mode));
+	memcpy(kv->regs, vm->def_regs, sizeof(kv->regs));
+	memcpy(kv->cr_mode, vm->def_cr_mode, sizeof(kv->cr_mode));
+	memcpy(kv->cr_regs, vm->def_cr_regs, sizeof(kv->cr_regs));
+	kv->view = vm->def_view;
+	kv->pause_count = vm->def_pause;
+	if (vm->def_nr_msrs) {
+		kv->msrs = kmemdup(vm->def_msrs,
+				   KVMI_MAX_MSRS * sizeof(*kv->msrs),
+				   GFP_KERNEL_ACCOUNT);
+		ret = -ENOMEM;
+		if (!kv->msrs)
+			goto err_free;
+		kv->nr_msrs = vm->def_nr_msrs;
+	}
+	kvmi_event_update_want(kv);
+
+	ret = kvmi_ring_init(vm, kv);
+	if (ret)
+		goto err_msrs;
+
+	ret = xa_err(xa_store(&vm->vcpus, kv->index, kv, GFP_KERNEL));
+	if (ret)
+		goto err_ring;
+
+	vm->nr_vcpus = max(vm->nr_vcpus, kv->index + 1);
+	hlist_add_head_rcu(&kv->node, &kvmi_vcpu_table[kvmi_vcpu_hash(vcpu)]);
+	return kv;
+
+err_ring:
+	kvmi_ring_fini(&kv->ring);
+err_msrs:
+	kfree(kv->msrs);
+err_free:
+	kfree(kv);
+	return ERR_PTR(ret);
+}
+
+/**
+ * kvmi_vcpu_free - free a vCPU that is unhashed and drained
+ * @kv: not found by any hook any more
+ */
+void kvmi_vcpu_free(struct kvmi_vcpu *kv)
+{
+	kvmi_tdp_release(&kv->tdp);
+	kvmi_ring_fini(&kv->ring);
+	kfree(kv->msrs);
+	kfree_rcu(kv, rcu);
+}
+
+/**
+ * kvmi_vcpu_wake - have a vCPU in kvmi's wait look around
+ * @kv: the vCPU; any context
+ */
+void kvmi_vcpu_wake(struct kvmi_vcpu *kv)
+{
+	rcuwait_wake_up(&kv->wait);
+}
+
+static void kvmi_vcpu_work(struct callback_head *head)
+{
+	struct kvmi_work *work = container_of(head, struct kvmi_work, head);
+	struct kvm_vcpu *vcpu = work->vcpu;
+	struct kvmi_vcpu *kv;
+
+	kfree(work);
+
+	/*
+	 * On its way to userspace the thread has unloaded the vCPU: there is
+	 * nothing to do, the gate in vcpu_pre_run does the rest.
+	 */
+	if (kvm_call(kvm_get_running_vcpu)() == vcpu) {
+		kv = kvmi_vcpu_enter(vcpu);
+		if (kv) {
+			kvmi_vcpu_jobs(kv);
+			kvmi_vcpu_park(kv);
+			kvmi_vcpu_leave(kv);
+		}
+	}
+	/* kvmi_hook_exit() waits until the rest of this function is done. */
+	module_put(THIS_MODULE);
+}
+
+/* Get the thread of a vCPU that is in KVM_RUN to come by. */
+static int kvmi_vcpu_call(struct kvmi_vcpu *kv)
+{
+	struct kvm_vcpu *vcpu = kv->vcpu;
+	struct task_struct *task;
+	struct kvmi_work *work;
+	int ret;
+
+	work = kmalloc(sizeof(*work), GFP_KERNEL_ACCOUNT);
+	if (!work)
+		return -ENOMEM;
+	work->vcpu = vcpu;
+	init_task_work(&work->head, kvmi_vcpu_work);
+
+	rcu_read_lock();
+	task = pid_task(rcu_dereference(vcpu->pid), PIDTYPE_PID);
+	if (task)
+		get_task_struct(task);
+	rcu_read_unlock();
+	if (!task) {
+		kfree(work);
+		return 0;
+	}
+
+	/* The work may stay for a while in a thread that sleeps elsewhere. */
+	__module_get(THIS_MODULE);
+	ret = task_work_add(task, &work->head, TWA_RESUME);
+	put_task_struct(task);
+	if (ret) {
+		module_put(THIS_MODULE);
+		kfree(work);
+		return 0;
+	}
+
+	kvm_make_request(KVM_REQ_UNBLOCK, vcpu);
+	kvm_call(kvm_vcpu_kick)(vcpu);
+	kvmi_vcpu_wake(kv);
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_jobs - do what others want done on this vCPU
+ * @kv: the vCPU, loaded; called on its thread, without kvm->srcu
+ */
+void kvmi_vcpu_jobs(struct kvmi_vcpu *kv)
+{
+	struct kvmi_job *job = xchg(&kv->job, NULL);
+
+	if (!job)
+		return;
+	job->ret = job->fn(kv, job->arg, true);
+	complete(&job->done);
+}
+
+/* Outside of KVM_RUN: vcpu->mutex is ours. */
+static int kvmi_vcpu_job_here(struct kvmi_vcpu *kv, struct kvmi_job *job)
+{
+	int ret;
+
+	kvm_call(vcpu_load)(kv->vcpu);
+	ret = job->fn(kv, job->arg, false);
+	kvm_call(vcpu_put)(kv->vcpu);
+	return ret;
+}
+
+/**
+ * kvmi_vcpu_run_job - have a function called with a vCPU loaded
+ * @kv: the vCPU
+ * @fn: called on the vCPU's thread within KVM_RUN, or on the caller's with
+ *	vcpu->mutex held; without kvm->srcu in both cases. Must not wait.
+ * @arg: for @fn
+ *
+ * Called with vm->sem held for reading, so that the vCPU stays. Can be
+ * interrupted while it waits for the vCPU's thread, until @fn begins.
+ *
+ * Return: what @fn returned, or -EINTR, -ENOMEM.
+ */
+int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg)
+{
+	struct kvmi_job job = { .fn = fn, .arg = arg };
+	int ret;
+
+	init_completion(&job.done);
+	if (mutex_lock_interruptible(&kv->job_lock))
+		return -EINTR;
+
+	for (;;) {
+		if (mutex_trylock(&kv->vcpu->mutex)) {
+			ret = kvmi_vcpu_job_here(kv, &job);
+			mutex_unlock(&kv->vcpu->mutex);
+			break;
+		}
+
+		xchg(&kv->job, &job);
+		ret = kvmi_vcpu_call(kv);
+		if (!ret) {
+			ret = wait_for_completion_interruptible_timeout(
+					&job.done, KVMI_JOB_RETRY);
+			if (ret > 0) {
+				ret = job.ret;
+				break;
+			}
+		}
+		/* Take it back, unless the vCPU has just begun with it. */
+		if (cmpxchg(&kv->job, &job, NULL) != &job) {
+			wait_for_completion(&job.done);
+			ret = job.ret;
+			break;
+		}
+		if (ret < 0) {
+			if (ret == -ERESTARTSYS)
+				ret = -EINTR;
+			break;
+		}
+	}
+
+	mutex_unlock(&kv->job_lock);
+	return ret;
+}
+
+/**
+ * kvmi_vcpu_sleep - wait, on the vCPU's thread, until something is so
+ * @kv: the vCPU, loaded; kvm->srcu not held
+ * @done: what is waited for; called often
+ *
+ * Jobs are done meanwhile. Never waits for a vCPU that is being let go.
+ *
+ * Return: 0 when @done or the vCPU is let go, -EINTR if the thread has a signal.
+ */
+int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv))
+{
+	int ret = 0;
+
+	for (;;) {
+		prepare_to_rcuwait(&kv->wait);
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (READ_ONCE(kv->job)) {
+			__set_current_state(TASK_RUNNING);
+			kvmi_vcpu_jobs(kv);
+			continue;
+		}
+		if (done(kv) || test_bit(KVMI_VCPU_F_GONE, &kv->flags))
+			break;
+		if (signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		schedule();
+	}
+	finish_rcuwait(&kv->wait);
+	return ret;
+}
+
+static bool kvmi_vcpu_unpaused(struct kvmi_vcpu *kv)
+{
+	return !READ_ONCE(kv->pause_count);
+}
+
+/**
+ * kvmi_vcpu_park - stay here while the vCPU is paused
+ * @kv: the vCPU, loaded; called on its thread, kvm->srcu not held
+ *
+ * Return: 0 to go on, -EINTR if the thread has a signal to see to first.
+ */
+int kvmi_vcpu_park(struct kvmi_vcpu *kv)
+{
+	if (likely(kvmi_vcpu_unpaused(kv)))
+		return 0;
+	return kvmi_vcpu_sleep(kv, kvmi_vcpu_unpaused);
+}
+
+static int kvmi_vcpu_job_nothing(struct kvmi_vcpu *kv, void *arg, bool in_run)
+{
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_pause - stop a vCPU
+ * @vm: its VM; vm->sem held for reading, vm->lock held
+ * @kv: the vCPU
+ *
+ * The job that goes after the count is done where the vCPU then parks: in the
+ * task work, in an event's wait, or outside of KVM_RUN, which the gate in
+ * vcpu_pre_run keeps it from entering.
+ *
+ * Return: 0, or -EINTR, -ENOMEM and it is not paused.
+ */
+int kvmi_vcpu_pause(struct kvmi_vm *vm, struct kvmi_vcpu *kv)
+{
+	int ret;
+
+	WRITE_ONCE(kv->pause_count, kv->pause_count + 1);
+	if (kv->pause_count > 1)
+		return 0;
+	ret = kvmi_vcpu_run_job(kv, kvmi_vcpu_job_nothing, NULL);
+	if (ret)
+		kvmi_vcpu_resume(kv);
+	return ret;
+}
+
+/**
+ * kvmi_vcpu_resume - the end of one kvmi_vcpu_pause()
+ * @kv: paused; vm->lock held
+ */
+void kvmi_vcpu_resume(struct kvmi_vcpu *kv)
+{
+	WRITE_ONCE(kv->pause_count, kv->pause_count - 1);
+	kvmi_vcpu_wake(kv);
+}
+
+/**
+ * kvmi_vcpu_state - what a vCPU is doing
+ * @kv: the vCPU; vm->sem held for reading
+ *
+ * Return: enum kvmi_vcpu_state, out of date as soon as it is read.
+ */
+u32 kvmi_vcpu_state(struct kvmi_vcpu *kv)
+{
+	struct kvm_vcpu *vcpu = kv->vcpu;
+
+	if (READ_ONCE(kv->pause_count))
+		return KVMI_VCPU_PAUSED;
+	if (READ_ONCE(kv->open.id))
+		return KVMI_VCPU_EVENT;
+	if (!mutex_is_locked(&vcpu->mutex))
+		return KVMI_VCPU_OUTSIDE;
+	if (READ_ONCE(vcpu->arch.mp_state) != KVM_MP_STATE_RUNNABLE ||
+	    READ_ONCE(vcpu->stat.generic.blocking))
+		return KVMI_VCPU_HALTED;
+	return KVMI_VCPU_RUNNING;
+}

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VMs: attaching to one, letting it go, its end.
+ *
+ * kvmi holds no reference to a struct kvm: a VM that its VMM lets go of ends
+ * then and there, as it would without kvmi, and kvmi is told by the hook of
+ * kvm_arch_pre_destroy_vm(). vm->sem, held for reading, keeps vm->kvm alive
+ * meanwhile: kvmi_vm_gone() takes it for writing.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+
+#include "hook.h"
+
+#define KVMI_VM_HASH_BITS	6
+
+struct hlist_head kvmi_vcpu_table[1 << KVMI_HASH_BITS];
+static struct hlist_head kvmi_vm_table[1 << KVMI_VM_HASH_BITS];
+/* Attach and detach, one at a time; both tables change under it. */
+static DEFINE_MUTEX(kvmi_vms_lock);
+/* Somebody waits for a vCPU that is let go to leave its hooks. */
+DECLARE_WAIT_QUEUE_HEAD(kvmi_drain_wq);
+
+static struct hlist_head *kvmi_vm_head(const struct kvm *kvm)
+{
+	return &kvmi_vm_table[((unsigned long)kvm >> PAGE_SHIFT) &
+			      (ARRAY_SIZE(kvmi_vm_table) - 1)];
+}
+
+static void kvmi_vm_free(struct kref *ref)
+{
+	struct kvmi_vm *vm = container_of(ref, struct kvmi_vm, ref);
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	cancel_delayed_work_sync(&vm->timer);
+	xa_for_each(&vm->vcpus, i, kv)
+		kvmi_vcpu_free(kv);
+	xa_destroy(&vm->vcpus);
+	xa_destroy(&vm->views);
+	kfree(vm->def_msrs);
+	fput(vm->ring_file);
+	kfree_rcu(vm, rcu);
+}
+
+/**
+ * kvmi_vm_put - drop a reference
+ * @vm: may be freed; process context
+ */
+void kvmi_vm_put(struct kvmi_vm *vm)
+{
+	kref_put(&vm->ref, kvmi_vm_free);
+}
+
+/**
+ * kvmi_vm_lookup - the attached VM of a struct kvm
+ * @kvm: KVM's
+ *
+ * Called under rcu_read_lock(). Return: NULL if it is not attached.
+ */
+struct kvmi_vm *kvmi_vm_lookup(struct kvm *kvm)
+{
+	struct kvmi_vm *vm;
+
+	hlist_for_each_entry_rcu(vm, kvmi_vm_head(kvm), node)
+		if (READ_ONCE(vm->kvm) == kvm)
+			return vm;
+	return NULL;
+}
+
+/**
+ * kvmi_vm_find - the attached VM of a struct kvm, with a reference
+ * @kvm: KVM's
+ *
+ * Return: NULL if it is not attached; else kvmi_vm_put() it from process context.
+ */
+struct kvmi_vm *kvmi_vm_find(struct kvm *kvm)
+{
+	struct kvmi_vm *vm;
+
+	rcu_read_lock();
+	vm = kvmi_vm_lookup(kvm);
+	if (vm && !kref_get_unless_zero(&vm->ref))
+		vm = NULL;
+	rcu_read_unlock();
+	return vm;
+}
+
+/**
+ * kvmi_vm_attached - might this VM be attached?
+ * @kvm: KVM's
+ *
+ * Return: false if it certainly is not.
+ */
+bool kvmi_vm_attached(struct kvm *kvm)
+{
+	return !hlist_empty(kvmi_vm_head(kvm));
+}
+
+/**
+ * kvmi_vm_get - keep the VM alive for a call
+ * @vm: of a session
+ *
+ * Return: 0 with vm->sem held for reading, -ENODEV if the VM is gone.
+ */
+int kvmi_vm_get(struct kvmi_vm *vm)
+{
+	down_read(&vm->sem);
+	if (!vm->kvm) {
+		up_read(&vm->sem);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+/**
+ * kvmi_vm_unget - the end of kvmi_vm_get()
+ * @vm: vm->sem held for reading
+ */
+void kvmi_vm_unget(struct kvmi_vm *vm)
+{
+	up_read(&vm->sem);
+}
+
+/**
+ * kvmi_vm_kick - make every vCPU pass the entry hook once more
+ * @vm: vm->sem held for reading
+ *
+ * When it returns, no vCPU runs with controls older than the call. Return: 0.
+ */
+int kvmi_vm_kick(struct kvmi_vm *vm)
+{
+	kvm_call(kvm_make_all_cpus_request)(vm->kvm,
+					    KVM_REQ_OUTSIDE_GUEST_MODE);
+	return 0;
+}
+
+static int kvmi_vm_check(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (vcpu->arch.guest_state_protected) {
+			pr_info("the VM is confidential\n");
+			return -EOPNOTSUPP;
+		}
+	}
+	return 0;
+}
+
+static int kvmi_vm_add_vcpus(struct kvmi_vm *vm, struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		kv = kvmi_vcpu_create(vm, vcpu);
+		if (IS_ERR(kv))
+			return PTR_ERR(kv);
+	}
+	return 0;
+}
+
+/**
+ * kvmi_vm_vcpu_added - a vCPU of an attached VM begins to run
+ * @vcpu: created after the attach; called from its KVM_RUN
+ *
+ * Return: 0, or -EINTR if the thread is being killed. Without memory the vCPU
+ * runs unwatched, and a line in the log says so.
+ */
+int kvmi_vm_vcpu_added(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_vcpu *kv;
+	struct kvmi_vm *vm;
+	int ret = 0;
+
+	vm = kvmi_vm_find(vcpu->kvm);
+	if (!vm)
+		return 0;
+
+	if (mutex_lock_killable(&vm->lock)) {
+		ret = -EINTR;
+		goto out;
+	}
+	if (!vm->detached && !xa_load(&vm->vcpus, vcpu->vcpu_idx)) {
+		kv = kvmi_vcpu_create(vm, vcpu);
+		if (IS_ERR(kv))
+			pr_warn_ratelimited("vCPU %d is not watched: %ld\n",
+					    vcpu->vcpu_idx, PTR_ERR(kv));
+		else if (kv->view)
+			kvm_make_request(KVM_REQ_LOAD_MMU_PGD, vcpu);
+	}
+	mutex_unlock(&vm->lock);
+out:
+	kvmi_vm_put(vm);
+	return ret;
+}
+
+/*
+ * Wait until no hook holds a vCPU. All are unhashed, so that none comes anew;
+ * those that wait are woken, and see KVMI_VCPU_F_GONE.
+ */
+static void kvmi_vm_drain(struct kvmi_vm *vm)
+{
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	synchronize_rcu();
+	xa_for_each(&vm->vcpus, i, kv) {
+		kvmi_vcpu_wake(kv);
+		/* Pairs with smp_store_release() in kvmi_vcpu_leave(). */
+		wait_event(kvmi_drain_wq, !smp_load_acquire(&kv->inflight));
+	}
+}
+
+static int kvmi_vm_disarm_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
+{
+	kvmi_step_cancel(kv);
+	kvmi_view_enter(kv, KVMI_VIEW_DEFAULT);
+	kvmi_ops->disarm(kv);
+	return 0;
+}
+
+/*
+ * Take everything back. kvmi_vms_lock and vm->sem held, the latter for writing
+ * if @dying: then no vCPU can run, and nothing of the VM need be restored.
+ */
+static void kvmi_vm_release(struct kvmi_vm *vm, bool dying)
+{
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	mutex_lock(&vm->lock);
+	vm->detached = true;
+	xa_for_each(&vm->vcpus, i, kv) {
+		WRITE_ONCE(kv->want, 0);
+		WRITE_ONCE(kv->view, KVMI_VIEW_DEFAULT);
+		WRITE_ONCE(kv->pause_count, 0);
+		/* Whoever waits for an answer stops to. */
+		set_bit(KVMI_VCPU_F_GONE, &kv->flags);
+		kvmi_vcpu_wake(kv);
+	}
+	mutex_unlock(&vm->lock);
+
+	if (!dying) {
+		/*
+		 * On each vCPU itself, since the controls are in its VMCS or
+		 * VMCB. A tool that is killed meanwhile does not cut this
+		 * short: -EINTR is not for kernel threads, see session.c.
+		 */
+		xa_for_each(&vm->vcpus, i, kv)
+			while (kvmi_vcpu_run_job(kv, kvmi_vm_disarm_job,
+						 NULL) == -ENOMEM)
+				cond_resched();
+	}
+	kvmi_view_destroy_all(vm);
+
+	xa_for_each(&vm->vcpus, i, kv)
+		hlist_del_init_rcu(&kv->node);
+	hlist_del_init_rcu(&vm->node);
+	kvmi_vm_drain(vm);
+
+	if (vm->view_hooks)
+		kvmi_mmu_hooks_put();
+	kvmi_hook_put();
+	module_put(vm->vendor);
+}
+
+/**
+ * kvmi_vm_attach - attach to a VM
+ * @vm_file: of its VM descriptor
+ * @ring_size: bytes per vCPU, a power of two
+ *
+ * Return: the VM with one reference, or ERR_PTR(); see KVMI_ATTACH.
+ */
+struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size)
+{
+	struct kvm *kvm = vm_file->private_data;
+	struct kvmi_vm *vm;
+	int ret;
+
+	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	if (!vm)
+		return ERR_PTR(-ENOMEM);
+
+	kref_init(&vm->ref);
+	INIT_HLIST_NODE(&vm->node);
+	init_rwsem(&vm->sem);
+	mutex_init(&vm->lock);
+	xa_init(&vm->vcpus);
+	xa_init_flags(&vm->views, XA_FLAGS_ALLOC1);
+	spin_lock_init(&vm->view_lock);
+	init_waitqueue_head(&vm->wq);
+	INIT_DELAYED_WORK(&vm->timer, kvmi_event_timer);
+	vm->ring_size = ring_size;
+	vm->attach_ns = ktime_get_ns();
+	vm->vendor = vm_file->f_op->owner;
+
+	vm->rings = kvmi_rings_create(&vm->ring_file);
+	if (IS_ERR(vm->rings)) {
+		ret = PTR_ERR(vm->rings);
+		kfree(vm);
+		return ERR_PTR(ret);
+	}
+
+	if (mutex_lock_interruptible(&kvmi_vms_lock)) {
+		ret = -EINTR;
+		goto err_vm;
+	}
+
+	ret = -EBUSY;
+	{
+		struct kvmi_vm *other = kvmi_vm_find(kvm);
+
+		if (other) {
+			kvmi_vm_put(other);
+			goto err_unlock;
+		}
+	}
+
+	ret = -ENODEV;
+	if (!try_module_get(vm->vendor))
+		goto err_unlock;
+
+	ret = kvmi_hook_get();
+	if (ret)
+		goto err_module;
+	vm->view_hooks = !kvmi_mmu_hooks_get();
+
+	vm->kvm = kvm;
+	ret = kvmi_vm_check(kvm);
+	if (ret)
+		goto err_hook;
+
+	hlist_add_head_rcu(&vm->node, kvmi_vm_head(kvm));
+	mutex_lock(&vm->lock);
+	ret = kvmi_vm_add_vcpus(vm, kvm);
+	mutex_unlock(&vm->lock);
+	if (ret) {
+		down_read(&vm->sem);
+		kvmi_vm_release(vm, false);
+		up_read(&vm->sem);
+		vm->kvm = NULL;
+		goto err_unlock;
+	}
+
+	mutex_unlock(&kvmi_vms_lock);
+	return vm;
+
+err_hook:
+	vm->kvm = NULL;
+	if (vm->view_hooks)
+		kvmi_mmu_hooks_put();
+	kvmi_hook_put();
+err_module:
+	module_put(vm->vendor);
+err_unlock:
+	mutex_unlock(&kvmi_vms_lock);
+err_vm:
+	kvmi_vm_put(vm);
+	return ERR_PTR(ret);
+}
+
+/**
+ * kvmi_vm_detach - let a VM go
+ * @vm: attached, or gone already
+ *
+ * Returns when nothing of kvmi is left in the VM. Called from a kernel thread:
+ * nothing interrupts it.
+ */
+void kvmi_vm_detach(struct kvmi_vm *vm)
+{
+	mutex_lock(&kvmi_vms_lock);
+	down_read(&vm->sem);
+	if (vm->kvm)
+		kvmi_vm_release(vm, false);
+	up_read(&vm->sem);
+
+	down_write(&vm->sem);
+	vm->kvm = NULL;
+	up_write(&vm->sem);
+	mutex_unlock(&kvmi_vms_lock);
+	wake_up_all(&vm->wq);
+}
+
+/**
+ * kvmi_vm_gone - a struct kvm is about to be destroyed
+ * @kvm: nobody runs its vCPUs any more
+ */
+void kvmi_vm_gone(struct kvm *kvm)
+{
+	struct kvmi_vm *vm;
+
+	vm = kvmi_vm_find(kvm);
+	if (!vm)
+		return;
+
+	mutex_lock(&kvmi_vms_lock);
+	down_write(&vm->sem);
+	if (vm->kvm) {
+		kvmi_vm_release(vm, true);
+		WRITE_ONCE(vm->gone, true);
+		vm->kvm = NULL;
+	}
+	up_write(&vm->sem);
+	mutex_unlock(&kvmi_vms_lock);
+	wake_up_all(&vm->wq);
+	kvmi_vm_put(vm);
+}

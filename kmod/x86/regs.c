@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Registers of a loaded vCPU, and the calls that read and write them.
+ *
+ * KVM caches registers in vcpu->arch and reads some from the VMCS only when they
+ * are asked for; kvm_cache_regs.h, which knows, is private to KVM, so the few
+ * accessors that are needed stand here.
+ */
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "../hook.h"
+
+static void kvmi_reg_cache(struct kvm_vcpu *vcpu, int reg)
+{
+	if (!test_bit(reg, (unsigned long *)&vcpu->arch.regs_avail))
+		kvm_orig(cache_reg)(vcpu, reg);
+}
+
+/**
+ * kvmi_reg_read - a general register
+ * @vcpu: loaded, or interrupts off
+ * @reg: enum kvmi_x86_gpr, up to KVMI_X86_RIP (the same as KVM's VCPU_REGS_*)
+ *
+ * Return: its value.
+ */
+u64 kvmi_reg_read(struct kvm_vcpu *vcpu, int reg)
+{
+	kvmi_reg_cache(vcpu, reg);
+	return vcpu->arch.regs[reg];
+}
+
+static void kvmi_reg_write(struct kvm_vcpu *vcpu, int reg, u64 value)
+{
+	vcpu->arch.regs[reg] = value;
+	__set_bit(reg, (unsigned long *)&vcpu->arch.regs_avail);
+	__set_bit(reg, (unsigned long *)&vcpu->arch.regs_dirty);
+}
+
+/**
+ * kvmi_regs_rip - the instruction pointer
+ * @vcpu: loaded, or interrupts off
+ *
+ * Return: its value.
+ */
+u64 kvmi_regs_rip(struct kvm_vcpu *vcpu)
+{
+	return kvmi_reg_read(vcpu, VCPU_REGS_RIP);
+}
+
+/**
+ * kvmi_regs_cr0 - CR0 as the guest reads it
+ * @vcpu: loaded; on SVM after KVM's bookkeeping of the exit
+ *
+ * Return: its value.
+ */
+u64 kvmi_regs_cr0(struct kvm_vcpu *vcpu)
+{
+	if (vcpu->arch.cr0_guest_owned_bits)
+		kvmi_reg_cache(vcpu, VCPU_EXREG_CR0);
+	return vcpu->arch.cr0;
+}
+
+/**
+ * kvmi_regs_cr3 - CR3
+ * @vcpu: loaded; on SVM after KVM's bookkeeping of the exit
+ *
+ * Return: its value.
+ */
+u64 kvmi_regs_cr3(struct kvm_vcpu *vcpu)
+{
+	kvmi_reg_cache(vcpu, VCPU_EXREG_CR3);
+	return vcpu->arch.cr3;
+}
+
+/**
+ * kvmi_regs_cr4 - CR4 as the guest reads it
+ * @vcpu: loaded
+ *
+ * Return: its value.
+ */
+u64 kvmi_regs_cr4(struct kvm_vcpu *vcpu)
+{
+	if (vcpu->arch.cr4_guest_owned_bits)
+		kvmi_reg_cache(vcpu, VCPU_EXREG_CR4);
+	return vcpu->arch.cr4;
+}
+
+static void kvmi_regs_get_gprs(struct kvm_vcpu *vcpu,
+			       struct kvmi_x86_gprs *gprs)
+{
+	kvmi_reg_cache(vcpu, VCPU_REGS_RSP);
+	kvmi_reg_cache(vcpu, VCPU_REGS_RIP);
+	memcpy(gprs->r, vcpu->arch.regs,
+	       (KVMI_X86_RIP + 1) * sizeof(gprs->r[0]));
+	gprs->r[KVMI_X86_RFLAGS] = kvm_call(kvm_get_rflags)(vcpu);
+}
+
+static void kvmi_regs_get_control(struct kvm_vcpu *vcpu,
+				  struct kvmi_x86_control *control)
+{
+	memset(control, 0, sizeof(*control));
+	control->cr0 = kvmi_regs_cr0(vcpu);
+	control->cr2 = vcpu->arch.cr2;
+	control->cr3 = kvmi_regs_cr3(vcpu);
+	control->cr4 = kvmi_regs_cr4(vcpu);
+	control->cr8 = kvm_call(kvm_get_cr8)(vcpu);
+	control->efer = vcpu->arch.efer;
+}
+
+static void kvmi_regs_get_segment(struct kvm_vcpu *vcpu,
+				  struct kvmi_x86_segment *out, int seg)
+{
+	struct kvm_segment s;
+
+	kvm_call(kvm_get_segment)(vcpu, &s, seg);
+	out->base = s.base;
+	out->limit = s.limit;
+	out->selector = s.selector;
+	out->attr = s.type | s.s << 4 | s.dpl << 5 | s.present << 7 |
+		    s.avl << 8 | s.l << 9 | s.db << 10 | s.g << 11 |
+		    s.unusable << 15;
+}
+
+static void kvmi_regs_get_segments(struct kvm_vcpu *vcpu,
+				   struct kvmi_x86_segments *segs)
+{
+	struct desc_ptr dt;
+
+	memset(segs, 0, sizeof(*segs));
+	kvmi_regs_get_segment(vcpu, &segs->cs, VCPU_SREG_CS);
+	kvmi_regs_get_segment(vcpu, &segs->ds, VCPU_SREG_DS);
+	kvmi_regs_get_segment(vcpu, &segs->es, VCPU_SREG_ES);
+	kvmi_regs_get_segment(vcpu, &segs->fs, VCPU_SREG_FS);
+	kvmi_regs_get_segment(vcpu, &segs->gs, VCPU_SREG_GS);
+	kvmi_regs_get_segment(vcpu, &segs->ss, VCPU_SREG_SS);
+	kvmi_regs_get_segment(vcpu, &segs->tr, VCPU_SREG_TR);
+	kvmi_regs_get_segment(vcpu, &segs->ldt, VCPU_SREG_LDTR);
+	kvm_orig(get_gdt)(vcpu, &dt);
+	segs->gdt.base = dt.address;
+	segs->gdt.limit = dt.size;
+	kvm_orig(get_idt)(vcpu, &dt);
+	segs->idt.base = dt.address;
+	segs->idt.limit = dt.size;
+}
+
+/**
+ * kvmi_regs_size - bytes of register sets
+ * @sets: KVMI_REGS_*
+ *
+ * Return: their sum.
+ */
+u32 kvmi_regs_size(u32 sets)
+{
+	u32 size = 0;
+
+	if (sets & KVMI_REGS_GENERAL)
+		size += sizeof(struct kvmi_x86_gprs);
+	if (sets & KVMI_REGS_CONTROL)
+		size += sizeof(struct kvmi_x86_control);
+	if (sets & KVMI_REGS_SEGMENT)
+		size += sizeof(struct kvmi_x86_segments);
+	return size;
+}
+
+/**
+ * kvmi_regs_fill - read register sets
+ * @kv: the vCPU, loaded
+ * @sets: KVMI_REGS_*
+ * @buf: kvmi_regs_size(@sets) bytes
+ */
+void kvmi_regs_fill(struct kvmi_vcpu *kv, u32 sets, void *buf)
+{
+	if (sets & KVMI_REGS_GENERAL) {
+		kvmi_regs_get_gprs(kv->vcpu, buf);
+		buf += sizeof(struct kvmi_x86_gprs);
+	}
+	if (sets & KVMI_REGS_CONTROL) {
+		kvmi_regs_get_control(kv->vcpu, buf);
+		buf += sizeof(struct kvmi_x86_control);
+	}
+	if (sets & KVMI_REGS_SEGMENT)
+		kvmi_regs_get_segments(kv->vcpu, buf);
+}
+
+/**
+ * kvmi_regs_set_gprs - write general registers
+ * @kv: the vCPU, loaded
+ * @mask: bit n: write register n of enum kvmi_x86_gpr
+ * @gprs: values
+ */
+void kvmi_regs_set_gprs(struct kvmi_vcpu *kv, u32 mask,
+			const struct kvmi_x86_gprs *gprs)
+{
+	struct kvm_vcpu *vcpu = kv->vcpu;
+	int i;
+
+	for (i = 0; i <= KVMI_X86_RIP; i++)
+		if (mask & BIT(i))
+			kvmi_reg_write(vcpu, i, gprs->r[i]);
+	if (mask & BIT(KVMI_X86_RFLAGS))
+		kvm_call(kvm_set_rflags)(vcpu, gprs->r[KVMI_X86_RFLAGS] |
+					       X86_EFLAGS_FIXED);
+	/* As KVM_SET_REGS does: what can be injected may have changed. */
+	kvm_make_request(KVM_REQ_EVENT, vcpu);
+}
+
+/**
+ * kvmi_regs_snapshot - what tells whether the VMM has changed a vCPU
+ * @kv: the vCPU, loaded; KVM's bookkeeping of the exit done
+ * @snap: filled, padding included
+ */
+void kvmi_regs_snapshot(struct kvmi_vcpu *kv, struct kvmi_snapshot *snap)
+{
+	struct kvm_vcpu *vcpu = kv->vcpu;
+	struct kvm_segment cs;
+
+	memset(snap, 0, sizeof(*snap));
+	snap->rip = kvmi_regs_rip(vcpu);
+	snap->rsp = kvmi_reg_read(vcpu, VCPU_REGS_RSP);
+	snap->rflags = kvm_call(kvm_get_rflags)(vcpu);
+	snap->cr0 = kvmi_regs_cr0(vcpu);
+	snap->cr3 = kvmi_regs_cr3(vcpu);
+	snap->cr4 = kvmi_regs_cr4(vcpu);
+	kvm_call(kvm_get_segment)(vcpu, &cs, VCPU_SREG_CS);
+	snap->cs = cs.selector;
+	snap->cs_base = cs.base;
+	snap->mp_state = vcpu->arch.mp_state;
+	snap->hflags = vcpu->arch.hflags & (HF_GUEST_MASK | HF_SMM_MASK);
+}
+
+/* ---- the ioctls ---------------------------------------------------------------- */
+
+struct kvmi_regs_job {
+	u32 sets;
+	bool write;
+	void *buf;
+};
+
+static void kvmi_regs_to_sregs(const struct kvmi_x86_segment *in,
+			       struct kvm_segment *s)
+{
+	s->base = in->base;
+	s->limit = in->limit;
+	s->selector = in->selector;
+	s->type = in->attr & 15;
+	s->s = in->attr >> 4 & 1;
+	s->dpl = in->attr >> 5 & 3;
+	s->present = in->attr >> 7 & 1;
+	s->avl = in->attr >> 8 & 1;
+	s->l = in->attr >> 9 & 1;
+	s->db = in->attr >> 10 & 1;
+	s->g = in->attr >> 11 & 1;
+	s->unusable = in->attr >> 15 & 1;
+}
+
+static int kvmi_regs_set_sregs(struct kvmi_vcpu *kv, u32 sets,
+			       const void *buf, bool in_run)
+{
+	const struct kvmi_x86_control *control;
+	const struct kvmi_x86_segments *segs;
+	struct kvm_vcpu *vcpu = kv->vcpu;
+	struct kvm_sregs *sregs;
+	int ret;
+
+	sregs = kzalloc(sizeof(*sregs), GFP_KERNEL_ACCOUNT);
+	if (!sregs)
+		return -ENOMEM;
+
+	/*
+	 * KVM's own calls load the vCPU, which must not be loaded twice: the
+	 * preemption notifier would be registered twice.
+	 */
+	kvm_call(vcpu_put)(vcpu);
+	ret = kvm_call(kvm_arch_vcpu_ioctl_get_sregs)(vcpu, sregs);
+	if (ret)
+		goto out;
+
+	if (sets & KVMI_REGS_CONTROL) {
+		control = buf;
+		sregs->cr0 = control->cr0;
+		sregs->cr2 = control->cr2;
+		sregs->cr3 = control->cr3;
+		sregs->cr4 = control->cr4;
+		sregs->cr8 = control->cr8;
+		sregs->efer = control->efer;
+		buf += sizeof(*control);
+	}
+	if (sets & KVMI_REGS_SEGMENT) {
+		segs = buf;
+		kvmi_regs_to_sregs(&segs->cs, &sregs->cs);
+		kvmi_regs_to_sregs(&segs->ds, &sregs->ds);
+		kvmi_regs_to_sregs(&segs->es, &sregs->es);
+		kvmi_regs_to_sregs(&segs->fs, &sregs->fs);
+		kvmi_regs_to_sregs(&segs->gs, &sregs->gs);
+		kvmi_regs_to_sregs(&segs->ss, &sregs->ss);
+		kvmi_regs_to_sregs(&segs->tr, &sregs->tr);
+		kvmi_regs_to_sregs(&segs->ldt, &sregs->ldt);
+		sregs->gdt.base = segs->gdt.base;
+		sregs->gdt.limit = segs->gdt.limit;
+		sregs->idt.base = segs->idt.base;
+		sregs->idt.limit = segs->idt.limit;
+	}
+
+	/*
+	 * With PAE paging KVM reads the PDPTRs from guest memory, by the
+	 * addresses of the VMM: only in a thread of the VMM.
+	 */
+	ret = -EAGAIN;
+	if (!in_run && (sregs->cr0 & X86_CR0_PG) && (sregs->cr4 & X86_CR4_PAE) &&
+	    !(sregs->efer & EFER_LMA))
+		goto out;
+	/* It queues this "interrupt" anew; what is pending stays. */
+	ret = kvm_call(kvm_arch_vcpu_ioctl_set_sregs)(vcpu, sregs);
+out:
+	kvm_call(vcpu_load)(vcpu);
+	kfree(sregs);
+	return ret;
+}
+
+static int kvmi_regs_do(struct kvmi_vcpu *kv, void *arg, bool in_run)
+{
+	struct kvmi_regs_job *job = arg;
+	u32 sregs = job->sets & (KVMI_REGS_CONTROL | KVMI_REGS_SEGMENT);
+	void *buf = job->buf;
+	int ret;
+
+	if (!job->write) {
+		kvmi_regs_fill(kv, job->sets, buf);
+		return 0;
+	}
+	/* What KVM may refuse first: all is written, or nothing. */
+	if (job->sets & KVMI_REGS_GENERAL)
+		buf += sizeof(struct kvmi_x86_gprs);
+	if (sregs) {
+		ret = kvmi_regs_set_sregs(kv, sregs, buf, in_run);
+		if (ret)
+			return ret;
+	}
+	if (job->sets & KVMI_REGS_GENERAL)
+		kvmi_regs_set_gprs(kv, GENMASK(KVMI_X86_NR_GPRS - 1, 0),
+				   job->buf);
+	return 0;
+}
+
+/**
+ * kvmi_regs_rw - KVMI_GET_REGS, KVMI_SET_REGS
+ * @vm: vm->sem held for reading
+ * @args: argument of the ioctl
+ * @write: KVMI_SET_REGS
+ *
+ * Return: 0, -EINVAL (also for values that KVM refuses), -ENOENT, -ENOSPC,
+ * -EFAULT, -EAGAIN, -EINTR.
+ */
+int kvmi_regs_rw(struct kvmi_vm *vm, struct kvmi_regs *args, bool write)
+{
+	union {
+		struct kvmi_x86_gprs gprs;
+		u8 bytes[sizeof(struct kvmi_x86_gprs) +
+			 sizeof(struct kvmi_x86_control) +
+			 sizeof(struct kvmi_x86_segments)];
+	} buf;
+	struct kvmi_regs_job job = {
+		.sets = args->sets,
+		.write = write,
+		.buf = &buf,
+	};
+	u32 size = kvmi_regs_size(args->sets);
+	struct kvmi_vcpu *kv;
+	int ret;
+
+	BUILD_BUG_ON(sizeof(buf) > 512);
+	if (args->flags || args->pad || !args->sets)
+		return -EINVAL;
+	if (args->sets & ~KVMI_REGS_ALL)
+		return -EOPNOTSUPP;
+	if (args->buf_size < size)
+		return -ENOSPC;
+	kv = xa_load(&vm->vcpus, args->vcpu);
+	if (!kv)
+		return -ENOENT;
+
+	if (write && copy_from_user(&buf, u64_to_user_ptr(args->buf), size))
+		return -EFAULT;
+	ret = kvmi_vcpu_run_job(kv, kvmi_regs_do, &job);
+	if (ret)
+		return ret;
+	if (!write && copy_to_user(u64_to_user_ptr(args->buf), &buf, size))
+		return -EFAULT;
+	return 0;
+}

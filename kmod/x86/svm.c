@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The back end for AMD: SVM.
+ *
+ * Intercepts live in the VMCB, where KVM changes them bit by bit and never
+ * rewrites what it did not change: a bit that kvmi has added is remembered as
+ * such, checked at each entry, and taken out again.
+ */
+#include <asm/debugreg.h>
+#include <asm/svm.h>
+
+#include "../hook.h"
+
+/* Clean bits of the VMCB: APM volume 2, "VMCB State Caching". */
+#define VMCB_CLEAN_INTERCEPTS	BIT(0)
+#define VMCB_CLEAN_PERM_MAP	BIT(1)
+
+#define NPF_PRESENT		BIT_ULL(0)
+#define NPF_WRITE		BIT_ULL(1)
+#define NPF_FETCH		BIT_ULL(4)
+#define NPF_GUEST_WALK		BIT_ULL(33)
+
+#define CR_VALID		BIT_ULL(63)
+
+/* MSRPM: APM volume 2, "MSR Intercepts": two bits per MSR, read and write. */
+#define MSRPM_RANGE_SIZE	2048
+
+/*
+ * struct vcpu_svm is private to KVM; it begins with the vCPU, then the VMCB in
+ * use, then the one of L1. kvmi_svm_check() sees to it that this is so.
+ */
+struct kvmi_vcpu_svm {
+	struct kvm_vcpu vcpu;
+	struct vmcb *vmcb;
+	struct vmcb *vmcb01;
+};
+
+static struct vmcb *kvmi_vmcb(struct kvmi_vcpu *kv)
+{
+	return container_of(kv->vcpu, struct kvmi_vcpu_svm, vcpu)->vmcb;
+}
+
+static struct vmcb *kvmi_vmcb01(struct kvmi_vcpu *kv)
+{
+	return container_of(kv->vcpu, struct kvmi_vcpu_svm, vcpu)->vmcb01;
+}
+
+static u32 kvmi_svm_access(void)
+{
+	/* Present means readable; nothing can be written only. */
+	return BIT(0) | BIT(KVMI_ACCESS_R) |
+	       BIT(KVMI_ACCESS_R | KVMI_ACCESS_W) |
+	       BIT(KVMI_ACCESS_R | KVMI_ACCESS_X) | BIT(KVMI_ACCESS_RWX);
+}
+
+static int kvmi_svm_probe(void)
+{
+	return 0;
+}
+
+/*
+ * Is the VMCB where it is thought to be? Its exit code must be what KVM says the
+ * last exit was, its permission map a page, its NPT on.
+ */
+static int kvmi_svm_check(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_vcpu_svm *svm = container_of(vcpu, struct kvmi_vcpu_svm,
+						 vcpu);
+	u32 reason, intr, err;
+	u64 info1, info2;
+
+	if (!virt_addr_valid(svm->vmcb) || !PAGE_ALIGNED(svm->vmcb) ||
+	    !virt_addr_valid(svm->vmcb01) || !PAGE_ALIGNED(svm->vmcb01))
+		return -EOPNOTSUPP;
+	kvm_orig(get_exit_info)(vcpu, &reason, &info1, &info2, &intr, &err);
+	if (lower_32_bits(svm->vmcb->control.exit_code) != reason ||
+	    svm->vmcb->control.exit_info_1 != info1 ||
+	    svm->vmcb->control.exit_info_2 != info2 ||
+	    !(svm->vmcb01->control.nested_ctl & SVM_NESTED_CTL_NP_ENABLE) ||
+	    !svm->vmcb01->control.msrpm_base_pa)
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+/* ---- intercepts ------------------------------------------------------------------ */
+
+/* Set @want of the bits @all, or take those out again that are ours. */
+static void kvmi_svm_intercept(struct vmcb *vmcb, int word, u32 *ours, u32 all,
+			       u32 want)
+{
+	u32 old = vmcb->control.intercepts[word];
+	u32 new;
+
+	*ours |= want & ~old;
+	new = (old | want) & ~(*ours & all & ~want);
+	*ours &= want;
+	if (new != old) {
+		vmcb->control.intercepts[word] = new;
+		vmcb->control.clean &= ~VMCB_CLEAN_INTERCEPTS;
+	}
+}
+
+/* Bit number of the read intercept, or -1: such an MSR always exits. */
+static int kvmi_svm_msr_bit(u32 index)
+{
+	u32 base = 0;
+
+	if (index >= 0xc0010000) {
+		index -= 0xc0010000;
+		base = 2 * MSRPM_RANGE_SIZE;
+	} else if (index >= 0xc0000000) {
+		index -= 0xc0000000;
+		base = MSRPM_RANGE_SIZE;
+	}
+	return index < 0x2000 ? base * 8 + index * 2 : -1;
+}
+
+static void kvmi_svm_msrs(struct kvmi_vcpu *kv, struct vmcb *vmcb, bool on)
+{
+	unsigned long *map = __va(__sme_clr(vmcb->control.msrpm_base_pa));
+	bool changed = false;
+	u32 i, w;
+
+	for (i = 0; i < smp_load_acquire(&kv->nr_msrs); i++) {
+		struct kvmi_msr *msr = &kv->msrs[i];
+		int bit = kvmi_svm_msr_bit(msr->index);
+
+		if (bit < 0)
+			continue;
+		for (w = 0; w < 2; w++) {
+			bool want = on && READ_ONCE(msr->mode[w]);
+
+			if (want && !test_bit(bit + w, map)) {
+				__set_bit(bit + w, map);
+				msr->added[w] = 1;
+				changed = true;
+			} else if (!want && msr->added[w]) {
+				__clear_bit(bit + w, map);
+				msr->added[w] = 0;
+				changed = true;
+			}
+		}
+	}
+	if (changed)
+		vmcb->control.clean &= ~VMCB_CLEAN_PERM_MAP;
+}
+
+static void kvmi_svm_apply(struct kvmi_vcpu *kv, struct vmcb *vmcb, u32 want)
+{
+	struct kvmi_armed *armed = &kv->armed;
+	u32 cr = 0, excp = 0;
+
+	if (want & KVMI_WANT_CR3)
+		cr |= BIT(INTERCEPT_CR3_WRITE);
+	if (want & KVMI_WANT_CR4)
+		cr |= BIT(INTERCEPT_CR4_WRITE);
+	if (want & KVMI_WANT_BP)
+		excp |= BIT(BP_VECTOR);
+	/* KVM intercepts it as well, but not as a promise. */
+	if (want & KVMI_WANT_STEP)
+		excp |= BIT(DB_VECTOR);
+
+	kvmi_svm_intercept(vmcb, INTERCEPT_CR, &armed->svm.cr,
+			   BIT(INTERCEPT_CR3_WRITE) | BIT(INTERCEPT_CR4_WRITE),
+			   cr);
+	kvmi_svm_intercept(vmcb, INTERCEPT_EXCEPTION, &armed->svm.excp,
+			   BIT(BP_VECTOR) | BIT(DB_VECTOR), excp);
+	if ((want | armed->bits) & KVMI_WANT_MSR)
+		kvmi_svm_msrs(kv, vmcb, want & KVMI_WANT_MSR);
+	armed->bits = want;
+}
+
+static void kvmi_svm_arm(struct kvmi_vcpu *kv, u32 want)
+{
+	struct vmcb *vmcb = kvmi_vmcb(kv);
+
+	kvmi_svm_apply(kv, vmcb, want);
+
+	/*
+	 * TF must not be pushed on the guest's stack with an event that is
+	 * being injected; and one that is set is the guest's own.
+	 */
+	if ((want & KVMI_WANT_STEP) && !vmcb->control.event_inj &&
+	    !(vmcb->save.rflags & X86_EFLAGS_TF)) {
+		vmcb->save.rflags |= X86_EFLAGS_TF;
+		kv->armed.svm.tf = true;
+		kv->armed.svm.dr6_bs = kv->vcpu->arch.dr6 & DR_STEP;
+	}
+}
+
+static void kvmi_svm_disarm(struct kvmi_vcpu *kv)
+{
+	bool msrs = kv->armed.bits & KVMI_WANT_MSR;
+
+	if (!kv->armed.bits)
+		return;
+	kvmi_svm_apply(kv, kvmi_vmcb01(kv), 0);
+	/* Should KVM have wanted one of those meanwhile, it says so again. */
+	if (msrs)
+		kvm_make_request(KVM_REQ_MSR_FILTER_CHANGED, kv->vcpu);
+}
+
+static bool kvmi_svm_injecting(struct kvmi_vcpu *kv)
+{
+	return kvmi_vmcb(kv)->control.event_inj & SVM_EVTINJ_VALID;
+}
+
+/* ---- exits --------------------------------------------------------------------------- */
+
+/* Before anything of KVM sees RFLAGS: it would inject a #DB when it skips. */
+static void kvmi_svm_exit_begin(struct kvmi_vcpu *kv)
+{
+	if (likely(!kv->armed.svm.tf))
+		return;
+	kvmi_vmcb(kv)->save.rflags &= ~X86_EFLAGS_TF;
+}
+
+static bool kvmi_svm_is_step(struct kvmi_vcpu *kv)
+{
+	struct vmcb *vmcb = kvmi_vmcb(kv);
+	bool tf = kv->armed.svm.tf;
+
+	kv->armed.svm.tf = false;
+	if (vmcb->control.exit_code != SVM_EXIT_EXCP_BASE + DB_VECTOR ||
+	    !(vmcb->save.dr6 & DR_STEP))
+		return false;
+	/* By the guest's own TF: the instruction is done, the #DB is its. */
+	if (!tf)
+		return false;
+
+	/* The guest must not find the step in its DR6. */
+	if (!kv->armed.svm.dr6_bs) {
+		vmcb->save.dr6 &= ~(u64)DR_STEP;
+		kv->vcpu->arch.dr6 &= ~(unsigned long)DR_STEP;
+	}
+	return true;
+}
+
+static u32 kvmi_svm_insn_len(struct vmcb *vmcb)
+{
+	u64 next = vmcb->control.next_rip;
+
+	return next ? next - vmcb->save.rip : 0;
+}
+
+static bool kvmi_svm_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 cr)
+{
+	struct vmcb *vmcb = kvmi_vmcb(kv);
+	struct kvmi_x86_ev_cr *ev = &ex->payload.cr;
+	u32 i = cr - 3;
+
+	if (!READ_ONCE(kv->cr_mode[i]))
+		return false;
+	ev->cr = cr;
+	ev->insn_len = kvmi_svm_insn_len(vmcb);
+	ev->old = cr == 3 ? vmcb->save.cr3 : kvmi_regs_cr4(kv->vcpu);
+
+	/* Decode assists name the register; without, the instruction does. */
+	if (boot_cpu_has(X86_FEATURE_DECODEASSISTS) &&
+	    (vmcb->control.exit_info_1 & CR_VALID))
+		ev->new_value = kvmi_reg_read(kv->vcpu,
+					vmcb->control.exit_info_1 & 15);
+	else if (kvmi_insn_mov_cr(kv, cr, &ev->new_value, &ev->insn_len))
+		return false;
+
+	ex->kind = KVMI_EVENT_X86_CR;
+	ex->mode = READ_ONCE(kv->cr_mode[i]);
+	ex->regs = kv->cr_regs[i];
+	ex->cont = KVMI_CONT_ORIG;
+	ex->skip = true;
+	ex->size = sizeof(*ev);
+	return true;
+}
+
+static bool kvmi_svm_decode(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
+{
+	struct vmcb *vmcb = kvmi_vmcb(kv);
+
+	switch (vmcb->control.exit_code) {
+	case SVM_EXIT_CPUID:
+		if (!READ_ONCE(kv->mode[KVMI_EVENT_X86_CPUID]))
+			return false;
+		kvmi_exit_cpuid(kv, ex, kvmi_svm_insn_len(vmcb));
+		return true;
+	case SVM_EXIT_MSR:
+		return kvmi_exit_msr(kv, ex, vmcb->control.exit_info_1 & 1);
+	case SVM_EXIT_WRITE_CR3:
+		return kvmi_svm_cr(kv, ex, 3);
+	case SVM_EXIT_WRITE_CR4:
+		return kvmi_svm_cr(kv, ex, 4);
+	case SVM_EXIT_EXCP_BASE + BP_VECTOR:
+		if (!(kv->armed.bits & KVMI_WANT_BP))
+			return false;
+		kvmi_exit_breakpoint(kv, ex, 1);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int kvmi_svm_finish(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
+{
+	/* A debugger in the VMM has set breakpoints of its own. */
+	if (kv->vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP)
+		return kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_NONE);
+	kvm_call(kvm_queue_exception)(kv->vcpu, BP_VECTOR);
+	return 1;
+}
+
+static bool kvmi_svm_fault(struct kvmi_vcpu *kv, struct kvmi_ev_access *ev)
+{
+	struct vmcb *vmcb = kvmi_vmcb(kv);
+	u64 info = vmcb->control.exit_info_1;
+
+	if (vmcb->control.exit_code != SVM_EXIT_NPF)
+		return false;
+
+	ev->gpa = vmcb->control.exit_info_2;
+	ev->gva = 0;
+	ev->flags = 0;
+	ev->pad = 0;
+	/* The walker's accesses are writes, as A/D bits may be set. */
+	if (info & NPF_GUEST_WALK)
+		ev->flags |= KVMI_ACCESS_F_WALK;
+	if (info & NPF_FETCH)
+		ev->access = KVMI_ACCESS_X;
+	else if (info & NPF_WRITE)
+		ev->access = KVMI_ACCESS_W;
+	else
+		ev->access = KVMI_ACCESS_R;
+	return true;
+}
+
+static void kvmi_svm_fault_done(struct kvmi_vcpu *kv)
+{
+}
+
+static bool kvmi_svm_nested_entry(struct kvmi_vcpu *kv)
+{
+	return kvmi_vmcb(kv)->control.exit_code == SVM_EXIT_VMRUN;
+}
+
+/* ---- page tables ------------------------------------------------------------------------ */
+
+static u64 kvmi_svm_spte_restrict(u64 spte, u32 access)
+{
+	/* Drop what KVM keeps in the bits that the hardware ignores. */
+	spte &= ~(GENMASK_ULL(11, 9) | GENMASK_ULL(62, 52));
+	if (!(access & KVMI_ACCESS_R))
+		return 0;
+	if (!(access & KVMI_ACCESS_W))
+		spte &= ~(u64)_PAGE_RW;
+	if (!(access & KVMI_ACCESS_X))
+		spte |= _PAGE_NX;
+	return spte;
+}
+
+static u64 kvmi_svm_spte_small(u64 spte, int level, unsigned int index)
+{
+	spte += (u64)index << (PAGE_SHIFT + (level - 2) * 9);
+	/* In a 4 KiB entry this bit is the PAT's, which KVM leaves 0. */
+	if (level == 2)
+		spte &= ~(u64)_PAGE_PSE;
+	return spte;
+}
+
+const struct kvmi_ops kvmi_svm_ops = {
+	.vendor = KVMI_VENDOR_AMD,
+	.name = "kvm_amd",
+	.access = kvmi_svm_access,
+	.probe = kvmi_svm_probe,
+	.check = kvmi_svm_check,
+	.arm = kvmi_svm_arm,
+	.disarm = kvmi_svm_disarm,
+	.exit_begin = kvmi_svm_exit_begin,
+	.is_step = kvmi_svm_is_step,
+	.decode = kvmi_svm_decode,
+	.finish = kvmi_svm_finish,
+	.fault = kvmi_svm_fault,
+	.fault_done = kvmi_svm_fault_done,
+	.nested_entry = kvmi_svm_nested_entry,
+	.injecting = kvmi_svm_injecting,
+	.flush_is_asid = true,
+	.spte_restrict = kvmi_svm_spte_restrict,
+	.spte_small = kvmi_svm_spte_small,
+};
