@@ -6,6 +6,7 @@
  * rewrites what it did not change: a bit that kvmi has added is remembered as
  * such, checked at each entry, and taken out again.
  */
+#include <linux/kvm_host.h>
 #include <asm/debugreg.h>
 #include <asm/svm.h>
 
