@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# bash completion for kvmi
+
+_kvmi_vms()
+{
+	kvmi list --no-probe --json 2>/dev/null | sed -n \
+		-e 's/.*"pid":\([0-9]*\).*/\1/p' \
+		-e 's/.*"name":"\([^"]\{1,\}\)".*/\1/p'
+}
+
+_kvmi()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local cmd=${COMP_WORDS[1]} words=
+
+	COMPREPLY=()
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		words="list info trace regs mem step --help --version"
+	elif [ "$cmd" = mem ] && [ "$COMP_CWORD" -eq 2 ]; then
+		words="read write"
+	else
+		case $prev in
+		-e | --event)
+			local head=
+			case $cur in
+			*,*) head=${cur%,*}, cur=${cur##*,} ;;
+			esac
+			mapfile -t COMPREPLY < <(compgen -P "$head" \
+				-W "cr3 cr4 cpuid bp step msr msr: mem:" -- "$cur")
+			return
+			;;
+		--vcpu | -n | -d) return ;;
+		esac
+		case $cmd in
+		list) words="--json --no-probe" ;;
+		info) words="--json $(_kvmi_vms)" ;;
+		regs) words="--json --vcpu $(_kvmi_vms)" ;;
+		mem) words="--json --raw $(_kvmi_vms)" ;;
+		trace) words="-e -n -d --async --json --vcpu $(_kvmi_vms)" ;;
+		step) words="-n --json --vcpu $(_kvmi_vms)" ;;
+		esac
+	fi
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _kvmi kvmi

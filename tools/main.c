@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvmi: virtual machine introspection on the command line.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+#ifndef VERSION
+#define VERSION	"unknown"
+#endif
+
+volatile int interrupted;
+
+static void on_signal(int sig)
+{
+	interrupted = sig;
+}
+
+void catch_signals(void)
+{
+	/* No SA_RESTART: the wait for events is to end. */
+	struct sigaction act = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &act, NULL);
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGHUP, &act, NULL);
+}
+
+int failed(int err)
+{
+	fflush(stdout);
+	fprintf(stderr, "kvmi: %s\n", kvmi_error_message());
+	switch (err) {
+	case -ESRCH:
+	case -ENOENT:
+	case -ENOTUNIQ:
+		return EXIT_NO_VM;
+	case -EPERM:
+	case -EACCES:
+		return EXIT_DENIED;
+	case -EBUSY:
+		return EXIT_BUSY;
+	case -EOPNOTSUPP:
+		return EXIT_UNSUPPORTED;
+	default:
+		return EXIT_ERROR;
+	}
+}
+
+int usage_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("kvmi: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputs(" (kvmi --help shows the use)\n", stderr);
+	return EXIT_USAGE;
+}
+
+int attach(const char *spec, struct kvmi_vm **vm)
+{
+	struct kvmi_caps caps;
+	int ret;
+
+	/* First of all: the most likely reason, and the plainest. */
+	ret = kvmi_caps_get(&caps);
+	if (ret == -ENODEV) {
+		failed(ret);
+		return EXIT_NO_MODULE;
+	}
+	if (ret)
+		return failed(ret);
+	ret = kvmi_vm_attach(spec, NULL, vm);
+	if (ret) {
+		fprintf(stderr, "kvmi: cannot attach to %s\n", spec);
+		return failed(ret);
+	}
+	return 0;
+}
+
+bool parse_number(const char *text, uint64_t *value)
+{
+	unsigned int shift = 0;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*value = strtoull(text, &end, 0);
+	if (errno)
+		return false;
+	switch (*end) {
+	case 'k':
+	case 'K':
+		shift = 10;
+		break;
+	case 'M':
+		shift = 20;
+		break;
+	case 'G':
+		shift = 30;
+		break;
+	}
+	if (shift) {
+		end++;
+		if (*value >> (64 - shift))
+			return false;
+		*value <<= shift;
+	}
+	return !*end;
+}
+
+static void usage(FILE *f)
+{
+	fputs("usage: kvmi COMMAND [ARGUMENTS]\n"
+	      "\n"
+	      "  list                        the virtual machines of this host\n"
+	      "  info VM                     what there is to know of one\n"
+	      "  trace VM -e EVENT[,EVENT]...  what it does, as it happens; ^C ends it\n"
+	      "  regs VM                     its registers\n"
+	      "  mem read VM ADDRESS LENGTH  its physical memory\n"
+	      "  mem write VM ADDRESS BYTE...\n"
+	      "  step VM                     the next instructions, one by one\n"
+	      "\n"
+	      "VM: a process id, PID:FD where a process has several, or a name\n"
+	      "EVENT: cr3 cr4 cpuid bp step msr msr:MSR[:rw] mem:ADDRESS[+LENGTH][:rwx]\n"
+	      "\n"
+	      "  --json               a JSON object a line, for programs\n"
+	      "  --vcpu N             only this vCPU (trace, regs, step)\n"
+	      "  --async              trace: do not hold the vCPU while it is printed\n"
+	      "  -n N                 trace, step: stop after N events\n"
+	      "  -d SECONDS           trace: stop after that time\n"
+	      "  --raw                mem read: the bytes as they are\n"
+	      "  --no-probe           list: do not attach to find out more\n"
+	      "\n"
+	      "Exit status: 0 done, 1 error, 2 wrong use, 3 no such VM, 4 not allowed,\n"
+	      "5 kvmi.ko is not loaded, 6 the VM is controlled already, 7 not supported.\n",
+	      f);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		int (*fn)(int argc, char **argv);
+	} commands[] = {
+		{ "list", cmd_list },
+		{ "info", cmd_info },
+		{ "regs", cmd_regs },
+		{ "mem", cmd_mem },
+		{ "trace", cmd_trace },
+		{ "step", cmd_step },
+	};
+	size_t i;
+	int ret;
+
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+	    !strcmp(argv[1], "help")) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("kvmi " VERSION);
+		return EXIT_OK;
+	}
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		ret = commands[i].fn(argc - 1, argv + 1);
+		if (fflush(stdout) && !ret) {
+			perror("kvmi: standard output");
+			ret = EXIT_ERROR;
+		}
+		return ret;
+	}
+	return usage_error("there is no command %s", argv[1]);
+}
