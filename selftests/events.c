@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Events that an instruction of the guest raises, and what can be answered: the
+ * guest tells what it saw of each.
+ */
+#include <unistd.h>
+
+#include "lib/tool.h"
+
+#define MSR_SYSENTER_CS		0x174
+#define MSR_LSTAR		0xc0000082
+#define CR4_TSD			0x4
+#define LEAF			0x40000123
+
+static __guest uint64_t cpuid_loop(uint64_t n)
+{
+	uint64_t sum = 0;
+	uint64_t i;
+
+	for (i = 0; i < n; i++) {
+		struct guest_cpuid r = guest_cpuid(0, i);
+
+		sum += r.ebx;
+	}
+	return sum;
+}
+
+KTAP_CASE_SMP(cpuid_sync, "E13 A1 D3 D4 D11")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_x86_ev_cpuid *cpuid;
+	uint64_t seq[8] = {}, time[8] = {}, tsc[8] = {}, want;
+	const struct kvmi_event *ev;
+	int nr[8] = {};
+	int i;
+
+	vmm_vcpu_set_entry(vm, 0, cpuid_loop, 5, 0, 0);
+	want = vmm_vcpu_run_done(vm, 0);
+
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC,
+		   KVMI_REGS_GENERAL | KVMI_REGS_CONTROL | KVMI_REGS_SEGMENT);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, cpuid_loop, 5, 0, 0);
+	vmm_start_all(vm);
+
+	for (i = 0; i < 5 * nr_vcpus; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+		KTAP_ASSERT(ev->vcpu < nr_vcpus);
+		KTAP_ASSERT(ev->flags & KVMI_EVENT_F_SYNC);
+		KTAP_ASSERT(ev->id);
+		KTAP_EQ(ev->view, KVMI_VIEW_DEFAULT);
+		cpuid = kvmi_event_cpuid(ev);
+		KTAP_EQ(cpuid->function, 0);
+		KTAP_EQ(cpuid->index, nr[ev->vcpu]);
+		KTAP_EQ(kvmi_event_gprs(ev)->r[KVMI_X86_RCX], nr[ev->vcpu]);
+		KTAP_EQ(kvmi_event_control_regs(ev)->cr3, GUEST_PML4);
+		KTAP_EQ(kvmi_event_segments(ev)->cs.selector, GUEST_KERNEL_CS);
+		/* Sequence numbers without a gap; time does not go back. */
+		KTAP_EQ(ev->seq, seq[ev->vcpu] + 1);
+		KTAP_ASSERT(ev->time_ns > time[ev->vcpu]);
+		KTAP_ASSERT(ev->guest_tsc > tsc[ev->vcpu]);
+		seq[ev->vcpu] = ev->seq;
+		time[ev->vcpu] = ev->time_ns;
+		tsc[ev->vcpu] = ev->guest_tsc;
+		nr[ev->vcpu]++;
+		tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+	}
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), want);
+	tool_wait_none(kv, 0);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+static __guest uint64_t cpuid_one(void)
+{
+	struct guest_cpuid r = guest_cpuid(LEAF, 7);
+
+	return (uint64_t)r.eax << 32 | r.ecx;
+}
+
+/* The tool replaces the result: skip, with registers. */
+KTAP_CASE_SMP(cpuid_skip_with_registers, "A1 A3 E13")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	struct kvmi_reply reply;
+	int i;
+
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, cpuid_one, 0, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < nr_vcpus; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+		KTAP_EQ(kvmi_event_cpuid(ev)->function, LEAF);
+		kvmi_reply_init(&reply, KVMI_ACTION_SKIP);
+		KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RAX, 0x1234));
+		KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RCX,
+					       0x5678 + ev->vcpu));
+		tool_answer(kv, ev, &reply);
+	}
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE),
+			0x1234ULL << 32 | (0x5678 + i));
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* Retry: the instruction is executed again, and raises the event again. */
+KTAP_CASE(cpuid_retry, "A1")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	struct kvmi_reply reply;
+	uint64_t rip = 0;
+	int i;
+
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, KVMI_REGS_GENERAL);
+	vmm_vcpu_set_entry(vm, 0, cpuid_one, 0, 0, 0);
+	vmm_vcpu_start(vm, 0);
+	for (i = 0; i < 3; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+		if (i)
+			KTAP_EQ(kvmi_event_gprs(ev)->r[KVMI_X86_RIP], rip);
+		rip = kvmi_event_gprs(ev)->r[KVMI_X86_RIP];
+		if (i < 2)
+			tool_reply(kv, ev, KVMI_ACTION_RETRY);
+	}
+	/* Retry somewhere else: behind the instruction. */
+	kvmi_reply_init(&reply, KVMI_ACTION_RETRY);
+	KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RIP, rip + 2));
+	KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RAX, 1));
+	KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RCX, 2));
+	tool_answer(kv, ev, &reply);
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), 1ULL << 32 | 2);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+KTAP_CASE(crash, "A1")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
+	vmm_vcpu_set_entry(vm, 0, cpuid_one, 0, 0, 0);
+	vmm_vcpu_start(vm, 0);
+	tool_reply(kv, tool_wait(kv, KVMI_EVENT_X86_CPUID), KVMI_ACTION_CRASH);
+	KTAP_EQ(vmm_vcpu_wait(vm, 0, TOOL_PATIENCE), KVM_EXIT_SHUTDOWN);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* Asynchronous: the guest does not wait; a full ring drops, and counts. */
+KTAP_CASE_SMP(cpuid_async, "E13 D3 D4")
+{
+	enum { N = 400 };
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach_ring(vm, 16384);
+	const struct kvmi_event *ev;
+	uint64_t got[8] = {}, last[8] = {}, dropped = 0, total = 0;
+	struct kvmi_vcpu_info info;
+	int i;
+
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_ASYNC,
+		   KVMI_REGS_GENERAL);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, cpuid_loop, N, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
+
+	while (kvmi_event_wait(kv, &ev, 0) > 0) {
+		KTAP_EQ(ev->kind, KVMI_EVENT_X86_CPUID);
+		KTAP_EQ(ev->id, 0);
+		KTAP_EQ(ev->flags & KVMI_EVENT_F_SYNC, 0);
+		KTAP_ASSERT(ev->seq > last[ev->vcpu]);
+		KTAP_EQ(kvmi_event_gprs(ev)->r[KVMI_X86_RCX], ev->seq - 1);
+		last[ev->vcpu] = ev->seq;
+		got[ev->vcpu]++;
+		total++;
+	}
+	for (i = 0; i < nr_vcpus; i++) {
+		KTAP_LIB_OK(kvmi_vcpu_get_info(kv, i, &info));
+		KTAP_ASSERT(got[i] > 0 && got[i] < N);
+		KTAP_EQ(info.out_events, got[i]);
+		KTAP_EQ(got[i] + info.out_dropped, N);
+		dropped += info.out_dropped;
+	}
+	KTAP_EQ(kvmi_event_dropped(kv), dropped);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+static __guest uint64_t write_crs(void)
+{
+	uint64_t cr3 = guest_read_cr3();
+	uint64_t cr4 = guest_read_cr4();
+
+	guest_write_cr3(cr3 | 8);
+	GUEST_EQ(guest_read_cr3(), cr3 | 8);
+	guest_write_cr3(cr3);
+	guest_write_cr4(cr4 | CR4_TSD);
+	GUEST_EQ(guest_read_cr4(), cr4 | CR4_TSD);
+	guest_write_cr4(cr4);
+	GUEST_EQ(guest_read_cr4(), cr4);
+	return cr3;
+}
+
+KTAP_CASE_SMP(cr_writes, "E1")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_x86_ev_cr *cr;
+	const struct kvmi_event *ev;
+	uint64_t cr4[8];
+	int nr[8] = {};
+	int i;
+
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, KVMI_VCPU_ALL, 3, KVMI_MODE_SYNC,
+					KVMI_REGS_CONTROL));
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, KVMI_VCPU_ALL, 4, KVMI_MODE_SYNC,
+					KVMI_REGS_CONTROL));
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, write_crs, 0, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < 4 * nr_vcpus; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_X86_CR);
+		cr = kvmi_event_cr(ev);
+		KTAP_EQ(kvmi_event_control_regs(ev)->cr3,
+			GUEST_PML4 | (nr[ev->vcpu] == 1 ? 8 : 0));
+		switch (nr[ev->vcpu]++) {
+		case 0:
+			KTAP_EQ(cr->cr, 3);
+			KTAP_EQ(cr->old, GUEST_PML4);
+			KTAP_EQ(cr->new_value, GUEST_PML4 | 8);
+			break;
+		case 1:
+			KTAP_EQ(cr->cr, 3);
+			KTAP_EQ(cr->old, GUEST_PML4 | 8);
+			KTAP_EQ(cr->new_value, GUEST_PML4);
+			break;
+		case 2:
+			KTAP_EQ(cr->cr, 4);
+			cr4[ev->vcpu] = cr->old;
+			KTAP_EQ(cr->new_value, cr->old | CR4_TSD);
+			KTAP_EQ(kvmi_event_control_regs(ev)->cr4, cr->old);
+			break;
+		default:
+			KTAP_EQ(cr->cr, 4);
+			KTAP_EQ(cr->old, cr4[ev->vcpu] | CR4_TSD);
+			KTAP_EQ(cr->new_value, cr4[ev->vcpu]);
+		}
+		tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+	}
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), GUEST_PML4);
+
+	/* Off again: nothing exits. */
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, KVMI_VCPU_ALL, 3, KVMI_MODE_OFF, 0));
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, KVMI_VCPU_ALL, 4, KVMI_MODE_OFF, 0));
+	vmm_vcpu_set_entry(vm, 0, write_crs, 0, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 0), GUEST_PML4);
+	tool_wait_none(kv, 0);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* A denied write: skipped, and the guest finds the old value. */
+static __guest uint64_t write_cr3_denied(void)
+{
+	guest_write_cr3(guest_read_cr3() | 8);
+	return guest_read_cr3();
+}
+
+KTAP_CASE(cr_write_skipped, "E1 A1")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, 0, 3, KVMI_MODE_SYNC, 0));
+	vmm_vcpu_set_entry(vm, 0, write_cr3_denied, 0, 0, 0);
+	vmm_vcpu_start(vm, 0);
+	tool_reply(kv, tool_wait(kv, KVMI_EVENT_X86_CR), KVMI_ACTION_SKIP);
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), GUEST_PML4);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* From each of the registers that can be a source. */
+static __guest uint64_t cr3_from_registers(void)
+{
+	uint64_t cr3 = guest_read_cr3();
+
+#define FROM(reg) asm volatile("mov %0, %%" reg "\n\tmov %%" reg ", %%cr3"	\
+			       : : "r" (cr3) : reg, "memory")
+	FROM("rax"); FROM("rcx"); FROM("rdx"); FROM("rbx"); FROM("rsi");
+	FROM("rdi"); FROM("r8"); FROM("r9"); FROM("r10"); FROM("r11");
+	FROM("r12"); FROM("r13"); FROM("r14"); FROM("r15");
+#undef FROM
+	return cr3;
+}
+
+KTAP_CASE(cr3_from_every_register, "E1")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	int i;
+
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, 0, 3, KVMI_MODE_SYNC, 0));
+	vmm_vcpu_set_entry(vm, 0, cr3_from_registers, 0, 0, 0);
+	vmm_vcpu_start(vm, 0);
+	for (i = 0; i < 14; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_X86_CR);
+		KTAP_EQ(kvmi_event_cr(ev)->new_value, GUEST_PML4);
+		tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+	}
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), GUEST_PML4);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* LSTAR is passed through by KVM, SYSENTER_CS as well on VMX; 0x277 is not. */
+static __guest uint64_t msrs(uint64_t msr, uint64_t value)
+{
+	uint64_t old = guest_rdmsr(msr);
+
+	guest_wrmsr(msr, value);
+	GUEST_EQ(guest_rdmsr(msr), value);
+	guest_wrmsr(msr, old);
+	return old;
+}
+
+static void msr_case(int nr_vcpus, uint32_t index, uint64_t value)
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_x86_ev_msr *msr;
+	const struct kvmi_event *ev;
+	uint64_t old[8] = {};
+	int nr[8] = {};
+	int i;
+
+	KTAP_LIB_OK(kvmi_event_watch_msr(kv, KVMI_VCPU_ALL, index,
+					 KVMI_ACCESS_R | KVMI_ACCESS_W,
+					 KVMI_MODE_SYNC, 0));
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, msrs, index, value, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < 4 * nr_vcpus; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_X86_MSR);
+		msr = kvmi_event_msr(ev);
+		KTAP_EQ(msr->index, index);
+		KTAP_ASSERT(msr->flags & KVMI_X86_MSR_OLD);
+		if (!nr[ev->vcpu])
+			old[ev->vcpu] = msr->old;
+		KTAP_EQ(msr->old, nr[ev->vcpu] >= 2 ? value : old[ev->vcpu]);
+		KTAP_EQ(!!(msr->flags & KVMI_X86_MSR_WRITE), nr[ev->vcpu] & 1);
+		if (nr[ev->vcpu] & 1)
+			KTAP_EQ(msr->new_value,
+				nr[ev->vcpu] == 1 ? value : old[ev->vcpu]);
+		nr[ev->vcpu]++;
+		tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+	}
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), old[i]);
+
+	/* Writes only. */
+	KTAP_LIB_OK(kvmi_event_watch_msr(kv, KVMI_VCPU_ALL, index,
+					 KVMI_ACCESS_R, KVMI_MODE_OFF, 0));
+	vmm_vcpu_set_entry(vm, 0, msrs, index, value, 0);
+	vmm_vcpu_start(vm, 0);
+	for (i = 0; i < 2; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_X86_MSR);
+		KTAP_ASSERT(kvmi_event_msr(ev)->flags & KVMI_X86_MSR_WRITE);
+		tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+	}
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), old[0]);
+
+	/* Nothing. */
+	KTAP_LIB_OK(kvmi_event_watch_msr(kv, KVMI_VCPU_ALL, index,
+					 KVMI_ACCESS_W, KVMI_MODE_OFF, 0));
+	vmm_vcpu_set_entry(vm, 0, msrs, index, value, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 0), old[0]);
+	tool_wait_none(kv, 0);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+KTAP_CASE_SMP(msr_passed_through, "E5")
+{
+	msr_case(nr_vcpus, MSR_LSTAR, 0xffffffff81234560);
+}
+
+KTAP_CASE_SMP(msr_low_range, "E5")
+{
+	msr_case(nr_vcpus, MSR_SYSENTER_CS, 0x10);
+}
+
+static __guest uint64_t breakpoints(void)
+{
+	guest_int3();
+	guest_int3();
+	return guest_cpu()->count[3];
+}
+
+/* Continue gives the guest its #BP; skip hides it. */
+KTAP_CASE_SMP(breakpoint, "E8 A1")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	int nr[8] = {};
+	int i;
+
+	tool_watch(kv, KVMI_EVENT_BREAKPOINT, KVMI_MODE_SYNC,
+		   KVMI_REGS_GENERAL);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, breakpoints, 0, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < 2 * nr_vcpus; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_BREAKPOINT);
+		KTAP_EQ(kvmi_event_breakpoint(ev)->insn_len, 1);
+		KTAP_EQ(kvmi_event_breakpoint(ev)->pc,
+			kvmi_event_gprs(ev)->r[KVMI_X86_RIP]);
+		tool_reply(kv, ev, nr[ev->vcpu]++ ? KVMI_ACTION_SKIP :
+			   KVMI_ACTION_CONTINUE);
+	}
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 1);
+
+	tool_watch(kv, KVMI_EVENT_BREAKPOINT, KVMI_MODE_OFF, 0);
+	vmm_vcpu_set_entry(vm, 0, breakpoints, 0, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 0), 3);
+	tool_wait_none(kv, 0);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* The tool polls the ring, and the vCPU the reply. */
+KTAP_CASE_SMP(polling, "D3 E13")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	int i;
+
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
+	KTAP_LIB_OK(kvmi_event_set_polling(kv, true));
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, cpuid_loop, 50, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < 50 * nr_vcpus; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+		tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+	}
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+KTAP_MAIN(ktap_need_kvmi)
