@@ -174,7 +174,7 @@ struct kvmi_armed {
 			u64 cr4;		/* what of the mask is ours */
 		} vmx;
 		struct {
-			u32 cr, excp;		/* what of it is ours */
+			u32 cr, excp, word3;	/* what of it is ours */
 			bool tf;		/* RFLAGS.TF is ours */
 			bool dr6_bs;		/* DR6.BS was set before */
 		} svm;
@@ -531,6 +531,7 @@ int kvmi_regs_rw(struct kvmi_vm *vm, struct kvmi_regs *args, bool write);
 void kvmi_regs_snapshot(struct kvmi_vcpu *kv, struct kvmi_snapshot *snap);
 
 /* x86/insn.c */
+int kvmi_insn_soft_int(struct kvmi_vcpu *kv);
 int kvmi_insn_mov_cr(struct kvmi_vcpu *kv, u32 cr, u64 *value, u32 *len);
 
 #endif /* KVMI_H */

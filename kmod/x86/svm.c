@@ -54,8 +54,21 @@ static u32 kvmi_svm_access(void)
 	       BIT(KVMI_ACCESS_R | KVMI_ACCESS_X) | BIT(KVMI_ACCESS_RWX);
 }
 
+/*
+ * QEMU's emulation of SVM treats INT3 as INT n: it heeds the intercept of software
+ * interrupts and not that of #BP. There, and only there, kvmi asks for both.
+ */
+static bool kvmi_svm_int3_is_swint;
+
 static int kvmi_svm_probe(void)
 {
+	u32 eax, sig[3];
+
+	kvmi_svm_int3_is_swint = false;
+	if (boot_cpu_has(X86_FEATURE_HYPERVISOR)) {
+		cpuid(0x40000000, &eax, &sig[0], &sig[1], &sig[2]);
+		kvmi_svm_int3_is_swint = !memcmp(sig, "TCGTCGTCGTCG", 12);
+	}
 	return 0;
 }
 
@@ -149,7 +162,7 @@ static void kvmi_svm_msrs(struct kvmi_vcpu *kv, struct vmcb *vmcb, bool on)
 static void kvmi_svm_apply(struct kvmi_vcpu *kv, struct vmcb *vmcb, u32 want)
 {
 	struct kvmi_armed *armed = &kv->armed;
-	u32 cr = 0, excp = 0;
+	u32 cr = 0, excp = 0, word3 = 0;
 
 	if (want & KVMI_WANT_CR3)
 		cr |= BIT(INTERCEPT_CR3_WRITE);
@@ -157,6 +170,8 @@ static void kvmi_svm_apply(struct kvmi_vcpu *kv, struct vmcb *vmcb, u32 want)
 		cr |= BIT(INTERCEPT_CR4_WRITE);
 	if (want & KVMI_WANT_BP)
 		excp |= BIT(BP_VECTOR);
+	if ((want & KVMI_WANT_BP) && kvmi_svm_int3_is_swint)
+		word3 |= BIT(INTERCEPT_INTn & 31);
 	/* KVM intercepts it as well, but not as a promise. */
 	if (want & KVMI_WANT_STEP)
 		excp |= BIT(DB_VECTOR);
@@ -166,6 +181,8 @@ static void kvmi_svm_apply(struct kvmi_vcpu *kv, struct vmcb *vmcb, u32 want)
 			   cr);
 	kvmi_svm_intercept(vmcb, INTERCEPT_EXCEPTION, &armed->svm.excp,
 			   BIT(BP_VECTOR) | BIT(DB_VECTOR), excp);
+	kvmi_svm_intercept(vmcb, INTERCEPT_WORD3, &armed->svm.word3,
+			   BIT(INTERCEPT_INTn & 31), word3);
 	if ((want | armed->bits) & KVMI_WANT_MSR)
 		kvmi_svm_msrs(kv, vmcb, want & KVMI_WANT_MSR);
 	armed->bits = want;
@@ -273,6 +290,25 @@ static bool kvmi_svm_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 cr)
 	return true;
 }
 
+/* See kvmi_svm_int3_is_swint. */
+static bool kvmi_svm_swint(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
+{
+	int vector;
+
+	if (!(kv->armed.bits & KVMI_WANT_BP))
+		return false;
+	vector = kvmi_insn_soft_int(kv);
+	if (vector == BP_VECTOR) {
+		kvmi_exit_breakpoint(kv, ex, 1);
+		return true;
+	}
+	ex->kind = 0;
+	ex->mode = KVMI_MODE_OFF;
+	ex->cont = KVMI_CONT_VENDOR;
+	ex->payload.raw[0] = vector;
+	return true;
+}
+
 static bool kvmi_svm_decode(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 {
 	struct vmcb *vmcb = kvmi_vmcb(kv);
@@ -294,6 +330,8 @@ static bool kvmi_svm_decode(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 			return false;
 		kvmi_exit_breakpoint(kv, ex, 1);
 		return true;
+	case SVM_EXIT_SWINT:
+		return kvmi_svm_swint(kv, ex);
 	default:
 		return false;
 	}
@@ -301,6 +339,14 @@ static bool kvmi_svm_decode(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 
 static int kvmi_svm_finish(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 {
+	/* INT n, which nobody asked for: inject it as it was. */
+	if (ex->kind != KVMI_EVENT_BREAKPOINT) {
+		kv->vcpu->arch.interrupt.injected = true;
+		kv->vcpu->arch.interrupt.soft = true;
+		kv->vcpu->arch.interrupt.nr = ex->payload.raw[0];
+		kvm_make_request(KVM_REQ_EVENT, kv->vcpu);
+		return 1;
+	}
 	/* A debugger in the VMM has set breakpoints of its own. */
 	if (kv->vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP)
 		return kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_NONE);
