@@ -135,7 +135,10 @@ boot()
 start_qemu()
 {
 	local cmd=(
-		qemu-system-x86_64 -accel tcg -m "$mem" -smp "$smp"
+		# One thread for all CPUs: with several, TCG may keep running an
+		# instruction that another CPU has patched meanwhile, and stock
+		# kernels die of a stray int3 when they switch a static key.
+		qemu-system-x86_64 -accel tcg,thread=single -m "$mem" -smp "$smp"
 		# What the inner QEMU's "-cpu host" guest wants of the CPU.
 		-cpu "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"
 		-display none -monitor none -no-reboot -nodefaults
