@@ -26,7 +26,6 @@ struct mem_watch {
 /* A write whose effect is seen after the next step of its vCPU. */
 struct pending {
 	bool active;
-	bool shown;		/* it is inside what is watched */
 	struct kvmi_event event;
 	struct kvmi_ev_access access;
 	uint64_t rip;
@@ -427,8 +426,7 @@ static void on_access(const struct kvmi_event *ev, struct kvmi_reply *reply)
 	p->event = *ev;
 	p->access = *a;
 	p->rip = rip_of(ev);
-	p->shown = is_watched(a);
-	if (!p->shown)
+	if (!is_watched(a))
 		return;
 	if (!kvmi_event_is_sync(ev) || !(a->access & KVMI_ACCESS_W) ||
 	    !(t.caps.out_features & KVMI_FEATURE_STEP)) {
@@ -446,12 +444,20 @@ static void on_access(const struct kvmi_event *ev, struct kvmi_reply *reply)
 static bool on_step(const struct kvmi_event *ev, struct kvmi_reply *reply)
 {
 	struct pending *p = &t.pending[ev->vcpu];
+	bool have_new;
 	uint64_t now;
 
 	if (!p->active)
 		return false;
 	p->active = false;
-	show_access(p, p->bytes && peek(p->access.gpa, &now) == p->bytes, now);
+	have_new = p->bytes && peek(p->access.gpa, &now) == p->bytes;
+	/*
+	 * AMD's page walks count as writes whether they change a page-table
+	 * entry or not.
+	 */
+	if (!have_new || !(p->access.flags & KVMI_ACCESS_F_WALK) ||
+	    now != p->old)
+		show_access(p, have_new, now);
 	kvmi_reply_init(reply, KVMI_ACTION_CONTINUE);
 	kvmi_reply_set_view(reply, t.view);
 	return true;
