@@ -399,7 +399,7 @@ static void load_linux(const char *kernel, const char *initrd,
 	bp->hdr.cmd_line_ptr = BOOT_CMDLINE;
 	if (strlen(cmdline) > bp->hdr.cmdline_size)
 		die("the command line is too long");
-	strcpy((char *)ram + BOOT_CMDLINE, cmdline);
+	memcpy(ram + BOOT_CMDLINE, cmdline, strlen(cmdline) + 1);
 	if (initrd) {
 		image = read_file(initrd, &initrd_size);
 		max = (uint64_t)bp->hdr.initrd_addr_max + 1;

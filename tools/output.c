@@ -128,7 +128,7 @@ const char *msr_name(uint32_t msr)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(msr_names) / sizeof(msr_names[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(msr_names); i++)
 		if (msr_names[i].msr == msr)
 			return msr_names[i].name;
 	return NULL;
@@ -138,7 +138,7 @@ bool msr_by_name(const char *name, size_t len, uint32_t *msr)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(msr_names) / sizeof(msr_names[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(msr_names); i++) {
 		if (strlen(msr_names[i].name) != len ||
 		    strncmp(msr_names[i].name, name, len))
 			continue;

@@ -488,7 +488,7 @@ int cmd_mem(int argc, char **argv)
 	argc -= optind;
 	argv += optind;
 	if (argc < 4 || (strcmp(argv[0], "read") && strcmp(argv[0], "write")))
-		return usage_error("kvmi mem read VM ADDRESS LENGTH, or kvmi mem write VM ADDRESS BYTE...");
+		return usage_error("kvmi mem read VM ADDRESS LENGTH, or write VM ADDRESS BYTE...");
 	write = !strcmp(argv[0], "write");
 	if (!parse_number(argv[2], &gpa))
 		return usage_error("%s is no address", argv[2]);

@@ -5,6 +5,7 @@
 #ifndef KVMI_TOOL_H
 #define KVMI_TOOL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ enum exit_code {
 };
 
 /* Set by SIGINT and SIGTERM. */
-extern volatile int interrupted;
+extern volatile sig_atomic_t interrupted;
 void catch_signals(void);
 
 /* Prints libkvmi's message for -errno @err and returns the exit code. */
@@ -53,6 +54,8 @@ void json_close(char bracket);
 
 /* "512 MiB"; the buffer is static. */
 const char *human_size(uint64_t bytes);
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 const char *msr_name(uint32_t msr);
 bool msr_by_name(const char *name, size_t len, uint32_t *msr);

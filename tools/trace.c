@@ -109,7 +109,7 @@ static bool add_usual_msrs(void)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof(usual) / sizeof(usual[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(usual); i++)
 		if (!add_msr(usual[i], KVMI_ACCESS_W))
 			return false;
 	return true;
@@ -500,9 +500,9 @@ static int watch_memory(enum kvmi_event_mode mode)
 			unsigned int j;
 
 			for (watched = 0, j = 0; j < t.nr_mem; j++)
-				if (t.mem[j].gpa / PAGE_SIZE <= gfn &&
-				    (t.mem[j].gpa + t.mem[j].len - 1) /
-				    PAGE_SIZE >= gfn)
+				if (gfn >= t.mem[j].gpa / PAGE_SIZE &&
+				    gfn <= (t.mem[j].gpa + t.mem[j].len - 1) /
+					   PAGE_SIZE)
 					watched |= t.mem[j].access;
 			ret = rights_left(watched, &left);
 			if (ret)

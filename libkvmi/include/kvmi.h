@@ -29,11 +29,11 @@ struct kvmi_vm;
 struct kvmi_ring;
 struct kvmi_vmlist;
 
-/* ---- errors --------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------ */
 
 KVMI_API const char *kvmi_error_message(void);
 
-/* ---- which VMs there are ---------------------------------------------------- */
+/* ---- which VMs there are ----------------------------------------------- */
 
 /**
  * enum kvmi_vmlist_attached - whether somebody introspects a VM
@@ -72,7 +72,7 @@ struct kvmi_vmlist_entry {
 };
 
 /* Also ask kvmi.ko, by a short attach, for what /proc does not tell. */
-#define KVMI_VMLIST_PROBE	(1U << 0)
+#define KVMI_VMLIST_PROBE	0x1U
 
 KVMI_API int kvmi_vmlist_create(unsigned int flags, struct kvmi_vmlist **list);
 KVMI_API size_t kvmi_vmlist_size(const struct kvmi_vmlist *list);
@@ -80,7 +80,7 @@ KVMI_API const struct kvmi_vmlist_entry *
 kvmi_vmlist_get(const struct kvmi_vmlist *list, size_t index);
 KVMI_API void kvmi_vmlist_destroy(struct kvmi_vmlist *list);
 
-/* ---- attach and detach -------------------------------------------------------- */
+/* ---- attach and detach ------------------------------------------------- */
 
 /**
  * struct kvmi_vm_options - how to attach
@@ -110,7 +110,7 @@ KVMI_API int kvmi_vm_fd(const struct kvmi_vm *vm);
 KVMI_API int kvmi_session_send(int sock, int session_fd);
 KVMI_API int kvmi_session_receive(int sock);
 
-/* ---- the VM ---------------------------------------------------------------------- */
+/* ---- the VM ------------------------------------------------------------ */
 
 KVMI_API int kvmi_vm_get_caps(struct kvmi_vm *vm, struct kvmi_caps *caps);
 KVMI_API int kvmi_vm_get_info(struct kvmi_vm *vm, struct kvmi_info *info);
@@ -125,7 +125,7 @@ KVMI_API ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf,
 KVMI_API ssize_t kvmi_vm_write(struct kvmi_vm *vm, uint64_t gpa,
 			       const void *buf, size_t len);
 
-/* ---- one vCPU ----------------------------------------------------------------------- */
+/* ---- one vCPU ---------------------------------------------------------- */
 
 KVMI_API int kvmi_vcpu_get_info(struct kvmi_vm *vm, unsigned int vcpu,
 				struct kvmi_vcpu_info *info);
@@ -148,7 +148,7 @@ KVMI_API int kvmi_vcpu_get_segments(struct kvmi_vm *vm, unsigned int vcpu,
 KVMI_API int kvmi_vcpu_set_segments(struct kvmi_vm *vm, unsigned int vcpu,
 				    const struct kvmi_x86_segments *regs);
 
-/* ---- which events ---------------------------------------------------------------------- */
+/* ---- which events ------------------------------------------------------ */
 
 KVMI_API int kvmi_event_control(struct kvmi_vm *vm,
 				const struct kvmi_control_event *control);
@@ -162,7 +162,7 @@ KVMI_API int kvmi_event_watch_msr(struct kvmi_vm *vm, unsigned int vcpu,
 				  uint32_t msr, uint32_t access,
 				  enum kvmi_event_mode mode, uint32_t regs);
 
-/* ---- the events of a VM, by one thread ----------------------------------------------------- */
+/* ---- the events of a VM, by one thread --------------------------------- */
 
 KVMI_API int kvmi_event_wait(struct kvmi_vm *vm, const struct kvmi_event **event,
 			     int timeout_ms);
@@ -181,7 +181,7 @@ KVMI_API int kvmi_event_answer_id(struct kvmi_vm *vm, unsigned int vcpu,
 KVMI_API int kvmi_event_set_polling(struct kvmi_vm *vm, bool on);
 KVMI_API uint64_t kvmi_event_dropped(struct kvmi_vm *vm);
 
-/* ---- what is in an event ------------------------------------------------------------------- */
+/* ---- what is in an event ----------------------------------------------- */
 
 KVMI_API const char *kvmi_event_name(unsigned int kind);
 KVMI_API bool kvmi_event_is_sync(const struct kvmi_event *event);
@@ -208,7 +208,7 @@ kvmi_event_control_regs(const struct kvmi_event *event);
 KVMI_API const struct kvmi_x86_segments *
 kvmi_event_segments(const struct kvmi_event *event);
 
-/* ---- answers -------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------- */
 
 KVMI_API void kvmi_reply_init(struct kvmi_reply *reply, enum kvmi_action action);
 KVMI_API int kvmi_reply_set_gpr(struct kvmi_reply *reply, unsigned int gpr,
@@ -217,7 +217,7 @@ KVMI_API void kvmi_reply_set_view(struct kvmi_reply *reply, uint32_t view);
 KVMI_API void kvmi_reply_step(struct kvmi_reply *reply);
 KVMI_API void kvmi_reply_fast_step(struct kvmi_reply *reply, uint32_t view);
 
-/* ---- rings, for tools with a thread per vCPU ------------------------------------------------- */
+/* ---- rings, for tools with a thread per vCPU --------------------------- */
 
 KVMI_API int kvmi_ring_open(struct kvmi_vm *vm, unsigned int vcpu, int eventfd,
 			    struct kvmi_ring **ring);
@@ -237,7 +237,7 @@ KVMI_API void kvmi_ring_set_polling(struct kvmi_ring *ring, bool on);
 KVMI_API int kvmi_ring_last_error(struct kvmi_ring *ring, uint64_t *id);
 KVMI_API uint64_t kvmi_ring_dropped(struct kvmi_ring *ring, int kind);
 
-/* ---- views ------------------------------------------------------------------------------------- */
+/* ---- views ------------------------------------------------------------- */
 
 KVMI_API int kvmi_view_create(struct kvmi_vm *vm, uint32_t default_access,
 			      uint32_t *view);

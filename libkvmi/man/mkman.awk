@@ -118,18 +118,10 @@ incomment {
 	next
 }
 
-inproto && /^PAYLOAD\(/ {
-	split($0, a, /[(,) ]+/)
-	proto = "const struct " a[3] " *" name \
-		"(const struct kvmi_event *event)"
-	inproto = 0
-	page()
-	next
-}
-
 inproto {
 	if ($0 ~ /^{/) {
 		gsub(/\t+ */, " ", proto)
+		sub(/\* kvmi/, "*kvmi", proto)
 		inproto = 0
 		# Only what the header declares: not static, not internal.
 		if (proto !~ /^static/ && name ~ /^kvmi_/)

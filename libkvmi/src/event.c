@@ -458,19 +458,17 @@ static const void *typed(const struct kvmi_event *event, unsigned int kind,
 	return event->kind == kind ? kvmi_event_payload(event, size) : NULL;
 }
 
-#define PAYLOAD(name, type, kind)					\
-const struct type *name(const struct kvmi_event *event)			\
-{									\
-	return typed(event, kind, sizeof(struct type));			\
-}
-
 /**
  * kvmi_event_cancelled() - Payload of a cancelled event
  * @event: the event
  *
  * Return: it, or NULL if @event is of another kind.
  */
-PAYLOAD(kvmi_event_cancelled, kvmi_ev_cancelled, KVMI_EVENT_CANCELLED)
+const struct kvmi_ev_cancelled *
+kvmi_event_cancelled(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_CANCELLED, sizeof(struct kvmi_ev_cancelled));
+}
 
 /**
  * kvmi_event_access() - Payload of an access to a page
@@ -478,7 +476,10 @@ PAYLOAD(kvmi_event_cancelled, kvmi_ev_cancelled, KVMI_EVENT_CANCELLED)
  *
  * Return: it, or NULL if @event is of another kind.
  */
-PAYLOAD(kvmi_event_access, kvmi_ev_access, KVMI_EVENT_ACCESS)
+const struct kvmi_ev_access *kvmi_event_access(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_ACCESS, sizeof(struct kvmi_ev_access));
+}
 
 /**
  * kvmi_event_breakpoint() - Payload of a breakpoint
@@ -486,7 +487,11 @@ PAYLOAD(kvmi_event_access, kvmi_ev_access, KVMI_EVENT_ACCESS)
  *
  * Return: it, or NULL if @event is of another kind.
  */
-PAYLOAD(kvmi_event_breakpoint, kvmi_ev_breakpoint, KVMI_EVENT_BREAKPOINT)
+const struct kvmi_ev_breakpoint *
+kvmi_event_breakpoint(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_BREAKPOINT, sizeof(struct kvmi_ev_breakpoint));
+}
 
 /**
  * kvmi_event_step() - Payload of a single step
@@ -494,7 +499,10 @@ PAYLOAD(kvmi_event_breakpoint, kvmi_ev_breakpoint, KVMI_EVENT_BREAKPOINT)
  *
  * Return: it, or NULL if @event is of another kind.
  */
-PAYLOAD(kvmi_event_step, kvmi_ev_step, KVMI_EVENT_STEP)
+const struct kvmi_ev_step *kvmi_event_step(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_STEP, sizeof(struct kvmi_ev_step));
+}
 
 /**
  * kvmi_event_cr() - Payload of the write of a control register
@@ -502,7 +510,10 @@ PAYLOAD(kvmi_event_step, kvmi_ev_step, KVMI_EVENT_STEP)
  *
  * Return: it, or NULL if @event is of another kind.
  */
-PAYLOAD(kvmi_event_cr, kvmi_x86_ev_cr, KVMI_EVENT_X86_CR)
+const struct kvmi_x86_ev_cr *kvmi_event_cr(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_CR, sizeof(struct kvmi_x86_ev_cr));
+}
 
 /**
  * kvmi_event_msr() - Payload of RDMSR or WRMSR
@@ -510,7 +521,10 @@ PAYLOAD(kvmi_event_cr, kvmi_x86_ev_cr, KVMI_EVENT_X86_CR)
  *
  * Return: it, or NULL if @event is of another kind.
  */
-PAYLOAD(kvmi_event_msr, kvmi_x86_ev_msr, KVMI_EVENT_X86_MSR)
+const struct kvmi_x86_ev_msr *kvmi_event_msr(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_MSR, sizeof(struct kvmi_x86_ev_msr));
+}
 
 /**
  * kvmi_event_cpuid() - Payload of CPUID
@@ -518,7 +532,10 @@ PAYLOAD(kvmi_event_msr, kvmi_x86_ev_msr, KVMI_EVENT_X86_MSR)
  *
  * Return: it, or NULL if @event is of another kind.
  */
-PAYLOAD(kvmi_event_cpuid, kvmi_x86_ev_cpuid, KVMI_EVENT_X86_CPUID)
+const struct kvmi_x86_ev_cpuid *kvmi_event_cpuid(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_CPUID, sizeof(struct kvmi_x86_ev_cpuid));
+}
 
 /* Register sets stand behind the payload in order of their bits. */
 static const void *find_regs(const struct kvmi_event *event, uint32_t set)
@@ -536,7 +553,7 @@ static const void *find_regs(const struct kvmi_event *event, uint32_t set)
 
 	if (!(event->regs & set))
 		return NULL;
-	for (i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(sets); i++) {
 		if (!(event->regs & sets[i].bit))
 			continue;
 		if (offset + sets[i].size > event->size)

@@ -39,6 +39,8 @@ struct kvmi_sys {
 	int (*same_file)(pid_t pid1, int fd1, pid_t pid2, int fd2);
 };
 
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
 extern struct kvmi_sys kvmi_sys;
 
 /**

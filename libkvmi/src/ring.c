@@ -145,7 +145,7 @@ static int garbage(struct kvmi_ring *ring, uint64_t producer)
 	/* What follows cannot be found either: skip all there is. */
 	ring->consumer = producer;
 	store_release(&ring->tool->consumer, producer);
-	return kvmi_error_set(-EPROTO, "the ring of vCPU %u holds garbage",
+	return kvmi_error_set(-EPROTO, "the ring of vCPU %u makes no sense",
 			      ring->vcpu);
 }
 

@@ -478,7 +478,7 @@ int kvmi_vm_set_policy(struct kvmi_vm *vm, unsigned int timeout_ms,
 }
 
 /* In pieces, because one call takes 1 GiB at most. */
-#define MAX_PIECE	(1UL << 30)
+#define MAX_PIECE	0x40000000UL
 
 static ssize_t transfer(struct kvmi_vm *vm, unsigned long cmd, uint64_t gpa,
 			void *buf, size_t len, const char *what)

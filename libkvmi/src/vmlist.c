@@ -71,7 +71,7 @@ static const char *name_option(const char *arg, bool *next)
 	size_t i, len;
 
 	*next = false;
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		len = strlen(names[i]);
 		if (strncmp(arg, names[i], len))
 			continue;
@@ -102,7 +102,7 @@ static void read_cmdline(struct kvmi_vmlist_entry *e)
 		close(fd);
 	}
 	if (n <= 0) {
-		strcpy(e->vmm, "?");
+		copy_string(e->vmm, sizeof(e->vmm), "?", 1);
 		return;
 	}
 	buf[n] = 0;

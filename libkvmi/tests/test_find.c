@@ -23,7 +23,7 @@
 #define VM_FD		52
 #define SESSION		53
 
-static char root[] = "/tmp/kvmi-proc-XXXXXX";
+static char root[32] = "/tmp/kvmi-proc-XXXXXX";
 
 static struct {
 	int open_errno;

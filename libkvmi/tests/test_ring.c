@@ -128,8 +128,10 @@ static int setup(void **state)
 	kvmi_sys.munmap = fake_munmap;
 	kvmi_sys.close = fake_close;
 	vm = calloc(1, sizeof(*vm));
+	if (!vm)
+		return -1;
 	vm->fd = SESSION;
-	return vm ? 0 : -1;
+	return 0;
 }
 
 static int teardown(void **state)
@@ -308,7 +310,7 @@ static void ring_bad_geometry(void **state)
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		k.data_offset = bad[i].offset;
 		k.data_size = bad[i].size;
 		k.version = bad[i].version;

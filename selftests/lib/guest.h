@@ -273,6 +273,7 @@ __guest_inline void guest_write_cr##n(uint64_t val)			\
 {									\
 	asm volatile("mov %0, %%cr" #n : : "r" (val) : "memory");	\
 }
+
 GUEST_CR(0)
 GUEST_CR(2)
 GUEST_CR(3)

@@ -286,6 +286,7 @@ int ktap_main(int argc, char **argv, const char *(*need)(void))
 		}
 	}
 
+	/* cppcheck-suppress comparePointers # one section, says the linker */
 	for (pos = __start_ktap_cases; pos < __stop_ktap_cases; pos++) {
 		const struct ktap_case *c = *pos;
 		unsigned int nr = c->flags & KTAP_F_SMP ? 3 : 1;

@@ -105,9 +105,9 @@ void ktap_diag(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define __KTAP_CMP(a, op, b)						\
 	do {								\
 		__typeof__(a) __a = (a);				\
-		__typeof__(b) __b = (b);				\
+		__typeof__(a) __b = (__typeof__(a))(b);			\
 									\
-		if (!(__a op (__typeof__(a))__b))			\
+		if (!(__a op __b))					\
 			KTAP_FAIL("%s " #op " %s: %lld (%#llx), %lld (%#llx)",\
 				  #a, #b, (long long)__a,		\
 				  (unsigned long long)__a,		\

@@ -26,19 +26,21 @@
 #define PTE_D		0x40UL
 #define PTE_PS		0x80UL
 
-#define CR0_PE		(1UL << 0)
-#define CR0_MP		(1UL << 1)
-#define CR0_ET		(1UL << 4)
-#define CR0_NE		(1UL << 5)
-#define CR0_WP		(1UL << 16)
-#define CR0_PG		(1UL << 31)
-#define CR4_PAE		(1UL << 5)
-#define CR4_OSFXSR	(1UL << 9)
-#define CR4_OSXMMEXCPT	(1UL << 10)
-#define EFER_SCE	(1UL << 0)
-#define EFER_LME	(1UL << 8)
-#define EFER_LMA	(1UL << 10)
-#define EFER_NX		(1UL << 11)
+#define BIT(n)		(1UL << (n))
+
+#define CR0_PE		BIT(0)
+#define CR0_MP		BIT(1)
+#define CR0_ET		BIT(4)
+#define CR0_NE		BIT(5)
+#define CR0_WP		BIT(16)
+#define CR0_PG		BIT(31)
+#define CR4_PAE		BIT(5)
+#define CR4_OSFXSR	BIT(9)
+#define CR4_OSXMMEXCPT	BIT(10)
+#define EFER_SCE	BIT(0)
+#define EFER_LME	BIT(8)
+#define EFER_LMA	BIT(10)
+#define EFER_NX		BIT(11)
 
 /* Intel without unrestricted guest wants three pages that no slot has. */
 #define TSS_ADDR	0xfffbd000UL

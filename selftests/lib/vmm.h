@@ -85,7 +85,7 @@ uint64_t vmm_alloc_pages(struct vmm *vm, unsigned int nr);
 void *vmm_gpa(struct vmm *vm, uint64_t gpa);
 /* The guest's copy of a static variable of the test. */
 #define vmm_guest_ptr(vm, var)						\
-	((__typeof__(&(var)))vmm_gpa(vm, (uint64_t)&(var)))
+	((__typeof__(var) *)vmm_gpa(vm, (uint64_t)&(var)))
 /* The PTE that maps @gva, inside the 4 KiB window. */
 uint64_t *vmm_pte(struct vmm *vm, uint64_t gva);
 
