@@ -149,12 +149,14 @@ enum {
 /**
  * enum kvmi_step_mode - what a step in progress is for
  * @KVMI_STEP_NONE: none in progress
- * @KVMI_STEP_EVENT: KVMI_REPLY_STEP, or stepping is enabled as an event
+ * @KVMI_STEP_EVENT: KVMI_REPLY_STEP: an event, whether enabled or not
+ * @KVMI_STEP_ENABLED: stepping is enabled as an event
  * @KVMI_STEP_FAST: one instruction on another view, without an event
  */
 enum kvmi_step_mode {
 	KVMI_STEP_NONE,
 	KVMI_STEP_EVENT,
+	KVMI_STEP_ENABLED,
 	KVMI_STEP_FAST,
 };
 
@@ -224,7 +226,7 @@ struct kvmi_vcpu {
 	struct kvmi_armed armed;
 	struct {
 		enum kvmi_step_mode mode;
-		bool owed;			/* complete, event not posted yet */
+		enum kvmi_step_mode owed;	/* complete, event not posted yet */
 		u32 owed_flags;
 		u64 rip;
 		u32 back;			/* view to go back to */

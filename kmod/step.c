@@ -21,7 +21,7 @@ void kvmi_step_start(struct kvmi_vcpu *kv, enum kvmi_step_mode mode)
 	kv->step.mode = mode;
 	kv->step.rip = kvmi_regs_rip(kv->vcpu);
 	kv->step.back = kv->view;
-	kv->step.owed = false;
+	kv->step.owed = KVMI_STEP_NONE;
 }
 
 /**
@@ -33,7 +33,7 @@ void kvmi_step_cancel(struct kvmi_vcpu *kv)
 	if (kv->step.mode == KVMI_STEP_FAST)
 		kvmi_view_enter(kv, kv->step.back);
 	kv->step.mode = KVMI_STEP_NONE;
-	kv->step.owed = false;
+	kv->step.owed = KVMI_STEP_NONE;
 }
 
 /**
@@ -52,7 +52,7 @@ bool kvmi_step_over(struct kvmi_vcpu *kv, bool trapped)
 	if (kv->step.mode == KVMI_STEP_FAST) {
 		kvmi_view_enter(kv, kv->step.back);
 	} else {
-		kv->step.owed = true;
+		kv->step.owed = kv->step.mode;
 		kv->step.owed_flags = trapped ? 0 : KVMI_STEP_F_EMULATED;
 	}
 	kv->step.mode = KVMI_STEP_NONE;
@@ -72,15 +72,20 @@ int kvmi_step_post(struct kvmi_vcpu *kv)
 	struct kvmi_exit ex = {
 		.kind = KVMI_EVENT_STEP,
 		.cont = KVMI_CONT_NOTHING,
-		/* A step that was asked for by a reply is always answered. */
-		.mode = mode ? mode : KVMI_MODE_SYNC,
+		.mode = mode,
 		.regs = kv->regs[KVMI_EVENT_STEP],
 		.size = sizeof(ex.payload.step),
 		.payload.step.pc = kvmi_regs_rip(kv->vcpu),
 		.payload.step.flags = kv->step.owed_flags,
 	};
 
-	kv->step.owed = false;
+	/* One that a reply asked for is always told, and answered. */
+	if (kv->step.owed == KVMI_STEP_EVENT)
+		ex.mode = KVMI_MODE_SYNC;
+	kv->step.owed = KVMI_STEP_NONE;
+	/* Stepping went off while it was under way. */
+	if (ex.mode == KVMI_MODE_OFF)
+		return 1;
 	return kvmi_event_raise(kv, &ex);
 }
 

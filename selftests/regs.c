@@ -124,11 +124,9 @@ KTAP_CASE_SMP(outside_of_kvm_run, "S6")
 
 static __guest uint64_t spin_on(uint64_t *flag)
 {
-	uint64_t n = 0;
-
 	while (!*(volatile uint64_t *)flag)
-		n++;
-	return n != 0;
+		(*(volatile uint64_t *)&flag[8 + guest_cpu()->id])++;
+	return 1;
 }
 
 /* Running flat out, without an exit of its own. */
@@ -145,6 +143,9 @@ KTAP_CASE_SMP(running, "S6")
 	for (i = 0; i < nr_vcpus; i++)
 		vmm_vcpu_set_entry(vm, i, spin_on, gpa, 0, 0);
 	vmm_start_all(vm);
+	for (i = 0; i < nr_vcpus; i++)
+		while (!*(volatile uint64_t *)vmm_gpa(vm, gpa + 64 + i * 8))
+			usleep(1000);
 	for (n = 0; n < 5; n++) {
 		for (i = 0; i < nr_vcpus; i++) {
 			KTAP_LIB_OK(kvmi_vcpu_get_gprs(kv, i, &regs));

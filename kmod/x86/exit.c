@@ -19,7 +19,7 @@ static u64 kvmi_entry(struct kvmi_vcpu *kv, u64 run_flags)
 		return run_flags;
 
 	if ((want & KVMI_WANT_STEP) && !kvmi_step_active(kv))
-		kvmi_step_start(kv, KVMI_STEP_EVENT);
+		kvmi_step_start(kv, KVMI_STEP_ENABLED);
 
 	if (unlikely(kvmi_step_active(kv))) {
 		want |= KVMI_WANT_STEP;
