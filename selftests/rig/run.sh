@@ -48,13 +48,12 @@ select_cases()
 	done
 }
 
-# Emulated seconds are cheap under Bochs: a test that is slow there, because
-# the emulator is, sees many of them pass.
+# How much longer than on QEMU a test may take, in emulated seconds.
 time_scale()
 {
 	case $1 in
 	amd) echo 1 ;;
-	*) echo 10 ;;
+	*) echo 4 ;;
 	esac
 }
 
