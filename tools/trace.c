@@ -269,7 +269,10 @@ static void show_cr(const struct kvmi_event *ev)
 		json_hex("old", cr->old);
 		json_hex("new", cr->new_value);
 	} else {
-		printf("  %llx -> %llx", ULL(cr->old), ULL(cr->new_value));
+		/* Bit 63 of CR3 only says that no TLB flush is wanted. */
+		printf("  %llx -> %llx", ULL(cr->old),
+		       ULL(cr->new_value &
+			   (cr->cr == 3 ? ~(1ULL << 63) : ~0ULL)));
 	}
 	end(rip_of(ev));
 }
