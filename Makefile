@@ -20,14 +20,14 @@ lib:			## libkvmi, shared and static, into $(O)/libkvmi
 	$(MAKE) -C libkvmi OUTPUT=$(O)/libkvmi
 
 tools: lib		## the kvmi tool, into $(O)/tools
-	$(MAKE) -C tools OUTPUT=$(O)/tools LIBKVMI=$(O)/libkvmi
+	$(MAKE) -C tools OUTPUT=$(O)/tools
 
 selftests: lib		## the test programs, into $(O)/selftests
-	$(MAKE) -C selftests OUTPUT=$(O)/selftests LIBKVMI=$(O)/libkvmi
+	$(MAKE) -C selftests OUTPUT=$(O)/selftests
 
 install: lib tools	## libkvmi, the header, the tool; PREFIX and DESTDIR are honoured
 	$(MAKE) -C libkvmi OUTPUT=$(O)/libkvmi PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
-	$(MAKE) -C tools OUTPUT=$(O)/tools LIBKVMI=$(O)/libkvmi PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
+	$(MAKE) -C tools OUTPUT=$(O)/tools PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) install
 
 modules_install: module	## kvmi.ko, with kbuild's INSTALL_MOD_PATH
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
@@ -39,7 +39,7 @@ clean:			## remove what was built (not the rig's downloads)
 ## On a host that has KVM
 
 kselftest: selftests	## run the selftests here: needs root, KVM and kvmi.ko for this kernel
-	$(MAKE) -C selftests OUTPUT=$(O)/selftests LIBKVMI=$(O)/libkvmi run_tests
+	$(MAKE) -C selftests OUTPUT=$(O)/selftests run_tests
 
 ## On emulated hosts: any Debian machine will do
 

@@ -147,8 +147,8 @@ watch_run()
 	# The reader must go when the writer is gone.
 	local t
 
-	tail -n +1 -F --pid=$$ "$RUN/serial" 2>/dev/null | tr -d '\r' |
-		sed -un 's/^# rig: start //p' |
+	tail -n +1 -F --pid=$$ "$RUN/serial" 2>/dev/null |
+		sed -un 's/\r$//; s/^# rig: start //p' |
 		while read -r t; do
 			say "$1: $t"
 		done
