@@ -199,7 +199,7 @@ static void kvmi_view_free(struct kvmi_vm *vm, struct kvmi_tree *tree)
 	 */
 	kvm_call(kvm_make_all_cpus_request)(vm->kvm, KVM_REQ_LOAD_MMU_PGD);
 	kvm_call(kvm_flush_remote_tlbs)(vm->kvm);
-	synchronize_rcu();
+	synchronize_rcu_expedited();
 
 	kvmi_tdp_free(tree);
 	xa_for_each(&tree->blocks, i, block)

@@ -213,7 +213,7 @@ static void kvmi_vm_drain(struct kvmi_vm *vm)
 	struct kvmi_vcpu *kv;
 	unsigned long i;
 
-	synchronize_rcu();
+	synchronize_rcu_expedited();
 	xa_for_each(&vm->vcpus, i, kv) {
 		kvmi_vcpu_wake(kv);
 		/* Pairs with smp_store_release() in kvmi_vcpu_leave(). */
