@@ -7,19 +7,21 @@
 # put_guest KERNEL: into the initrd of RUN, as /rig/guest/{vmlinuz,initrd.gz}
 put_guest()
 {
-	local k=$1 d=$OUT/guest g=$RUN/initrd/rig/guest
+	local k=$1 d=$OUT/guest/$1 g=$RUN/initrd/rig/guest
 
 	# The guest need not be the debug kernel, and should be quick.
-	[ "$k" != debug ] || k=6.12
+	if [ "$k" = debug ]; then
+		k=6.12 d=$OUT/guest/6.12
+	fi
 	setup_kernel "$k"
-	locked guest-initrd guest_initrd "$d"
+	locked "guest-$k" guest_initrd "$k" "$d"
 	mkdir -p "$g"
 	cp "$CACHE/kernels/$k/vmlinuz" "$d/initrd.gz" "$g/"
 }
 
 guest_initrd()
 {
-	local d=$1
+	local k=$1 d=$2
 
 	if [ "$d/initrd.gz" -nt "$RIG_DIR/guest/guest-init" ] &&
 		[ "$d/initrd.gz" -nt "$RIG_DIR/guest/work.c" ]; then
@@ -27,6 +29,7 @@ guest_initrd()
 	fi
 	rm -rf "$d"
 	mkdir -p "$d/root/bin"
+	cp "$CACHE/kernels/$k"/modules/lib/modules/*/msr.ko "$d/root/"
 	gcc -O2 -Wall -Wextra -static -o "$d/root/bin/work" "$RIG_DIR/guest/work.c"
 	cp -L "$(command -v busybox)" "$d/root/bin/busybox"
 	cp "$RIG_DIR/guest/guest-init" "$d/root/init"

@@ -205,13 +205,15 @@ unpack_closure_locked()
 #   System.map, config
 
 # What the emulated host may load; what they depend on comes along.
-HOST_MODULES="kvm kvm-amd kvm-intel 9p 9pnet_virtio"
+# (msr is for its guest.)
+MODULES_WANTED="kvm kvm-amd kvm-intel 9p 9pnet_virtio msr"
 
 setup_kernel_locked()
 {
 	local k=$1 meta_image meta_headers image headers more dir tmp rel f version hdr
 
-	[ ! -e "$CACHE/kernels/$k/release" ] || return 0
+	# Unpacked by a rig that wanted other modules: once more.
+	[ "$(cat "$CACHE/kernels/$k/wanted" 2>/dev/null)" != "$MODULES_WANTED" ] || return 0
 	apt_release bookworm
 	case $k in
 	6.1)
@@ -254,6 +256,7 @@ setup_kernel_locked()
 	mv "$tmp/root/boot/config-$rel" "$tmp/config"
 	pick_modules "$tmp/root" "$rel" "$tmp/modules"
 	rm -rf "$tmp/root/lib/modules"
+	echo "$MODULES_WANTED" >"$tmp/wanted"
 	echo "$rel" >"$tmp/release"
 	mv "$tmp" "$dir"
 	ln -sfn "$rel-$version" "$CACHE/kernels/$k"
@@ -266,15 +269,16 @@ apt_dep()
 		awk -v re="$2" '$1 == "Depends:" && $2 ~ re { print $2 }'
 }
 
-# pick_modules ROOT RELEASE DEST: copy HOST_MODULES and what they need
+# pick_modules ROOT RELEASE DEST: copy MODULES_WANTED and what they need
 pick_modules()
 {
 	local root=$1 rel=$2 dest=$3 m f
 
 	depmod -b "$root" "$rel"
 	mkdir -p "$dest/lib/modules/$rel"
-	for m in $HOST_MODULES; do
-		modprobe -d "$root" -S "$rel" --show-depends "$m"
+	# What is built in, or not there, is not shown as a file.
+	for m in $MODULES_WANTED; do
+		modprobe -d "$root" -S "$rel" --show-depends "$m" || :
 	done | awk '$1 == "insmod" { print $2 }' | sort -u | while read -r f; do
 		cp "$f" "$dest/lib/modules/$rel/"
 	done

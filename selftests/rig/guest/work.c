@@ -9,7 +9,9 @@
  *
  * Prints, for who watches from outside:
  *	guest: page GPA		the watched page
- *	guest: N switches M	after N seconds M context switches since boot
+ *	guest: N switches M rounds R tsc T
+ *				after N seconds: context switches since boot,
+ *				how often the token has gone round, and when
  *	guest: wrote VALUE to GPA
  *	guest: ok | guest: FAILED what
  */
@@ -22,7 +24,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
+#define MSR_LSTAR	0xc0000082
 #define PAGE		4096UL
 #define NR_WORKERS	3
 #define PATTERN_PAGES	256
@@ -119,6 +123,18 @@ static void __attribute__((noreturn)) worker(int nr, int from, int to)
 	_exit(0);
 }
 
+/* Writes the system call entry's address to where it stands already. */
+static void write_msr(int fd)
+{
+	uint64_t val;
+
+	if (fd < 0)
+		return;
+	if (pread(fd, &val, sizeof(val), MSR_LSTAR) != sizeof(val) ||
+	    pwrite(fd, &val, sizeof(val), MSR_LSTAR) != sizeof(val))
+		fail("MSR");
+}
+
 static void fork_once(void)
 {
 	int status;
@@ -139,6 +155,8 @@ int main(int argc, char **argv)
 {
 	double start = now(), end, next;
 	int pipes[NR_WORKERS + 1][2], i, said = 0;
+	int msr = open("/dev/cpu/0/msr", O_RDWR);
+	unsigned long rounds = 0, n;
 	volatile uint64_t *page;
 	uint64_t value, gpa, token, expect, writes = 0;
 
@@ -172,11 +190,13 @@ int main(int argc, char **argv)
 		    read(pipes[NR_WORKERS][0], &token, sizeof(token)) < 0 ||
 		    token != expect)
 			fail("the token");
+		rounds++;
 		if (now() < next)
 			continue;
 		/* Ten times a second. */
 		next += 0.1;
 		fork_once();
+		write_msr(msr);
 		page[1] = ++writes;
 		page[0] = value;
 		if (page[0] != value || page[1] != writes)
@@ -184,8 +204,9 @@ int main(int argc, char **argv)
 		if (physical((void *)page) != gpa)
 			fail("the watched page has moved");
 		if (now() - start >= said + 1) {
-			said++;
-			printf("guest: %d switches %lu\n", said, switches());
+			n = switches();
+			printf("guest: %d switches %lu rounds %lu tsc 0x%016llx\n",
+			       ++said, n, rounds, __rdtsc());
 		}
 	}
 	printf("guest: wrote 0x%llx to 0x%llx, %llu times\n",
