@@ -37,3 +37,63 @@ rig_demo()
 	fi
 	return "$rc"
 }
+
+# bench_run HOST PROGRAM...: run them; the log is $OUT/logs/bench-HOST.log
+bench_run()
+{
+	local host=$1 opts=()
+
+	shift
+	new_run "bench-$host"
+	cp "$RIG_DIR/guest/bench" "$RUN/initrd/rig/main"
+	put_initrd "$host" 6.12 "RIG_HOST=$host" "RIG_KERNEL=6.12" "RIG_SHARE=" \
+		"RIG_BENCH=$*"
+	# One CPU, whose TSC counts instructions: the same figures on every
+	# machine.  Bochs runs two CPUs in lockstep, and is as deterministic.
+	case $host in
+	amd) opts=(--smp 1 --icount) ;;
+	*) opts=(--smp 2) ;;
+	esac
+	say "bench: booting $host for: $*"
+	boot "$host" 6.12 900 "${opts[@]}"
+	{
+		tr -d '\r' <"$RUN/serial"
+		tr -d '\r' <"$RUN/console"
+	} >"$OUT/logs/bench-$host.log"
+	rm -rf "$RUN"
+	if [ "$STATUS" != 0 ]; then
+		say "bench: $host: FAILED (status $STATUS); log: $OUT/logs/bench-$host.log"
+		return 1
+	fi
+}
+
+# Benchmarks are programs of the selftests called bench_*; those called
+# bench_smp_* need two CPUs and run on the Intel host.
+rig_bench()
+{
+	local rc=0 one=() two=() p logs=()
+
+	setup_host_packages
+	setup_kernel 6.12
+	locked build-6.12 build_module 6.12
+	locked build-user build_user
+	while read -r p; do
+		case ${p##*/} in
+		bench_smp_*) two+=("${p##*/}") ;;
+		bench_*) one+=("${p##*/}") ;;
+		esac
+	done < <(user_programs)
+	rm -f "$OUT"/logs/bench-*.log
+	if [ ${#one[@]} -gt 0 ]; then
+		bench_run amd "${one[@]}" || rc=1
+		logs+=("$OUT/logs/bench-amd.log")
+	fi
+	if [ ${#two[@]} -gt 0 ]; then
+		setup_bochs
+		bench_run intel "${two[@]}" || rc=1
+		logs+=("$OUT/logs/bench-intel.log")
+	fi
+	python3 "$RIG_DIR/bench.py" "$RIG_DIR/bench.limits" "${BENCH_JSON:-}" \
+		"${logs[@]}" || rc=1
+	return "$rc"
+}
