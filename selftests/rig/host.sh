@@ -135,10 +135,7 @@ boot()
 start_qemu()
 {
 	local cmd=(
-		# One thread for all CPUs: with several, TCG may keep running an
-		# instruction that another CPU has patched meanwhile, and stock
-		# kernels die of a stray int3 when they switch a static key.
-		qemu-system-x86_64 -accel tcg,thread=single -m "$mem" -smp "$smp"
+		qemu-system-x86_64 -accel tcg -m "$mem" -smp "$smp"
 		# What the inner QEMU's "-cpu host" guest wants of the CPU.
 		-cpu "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"
 		-display none -monitor none -no-reboot -nodefaults
@@ -152,6 +149,14 @@ start_qemu()
 	fi
 	if [ -n "$icount" ]; then
 		cmd+=(-icount "shift=0,sleep=off" -rtc "base=2026-01-01T00:00:00,clock=vm")
+	else
+		# Counting instructions runs all CPUs on one thread, and takes
+		# turns at every timer. With a thread for each, TCG may keep
+		# running an instruction that another CPU has patched meanwhile:
+		# stock kernels die of a stray int3 when they switch a static
+		# key. On one thread without counting, turns take 100 ms, and an
+		# IPI to a CPU in a guest as long.
+		cmd+=(-icount "shift=4,sleep=off")
 	fi
 	timeout -k 5 "$limit" "${cmd[@]}" >"$RUN/emulator.log" 2>&1 </dev/null &
 	pid=$!

@@ -53,6 +53,7 @@ lint_checkpatch()
 	local files
 
 	setup_source 6.12
+	mkdir -p "$OUT/lint"
 	mapfile -t files < <(tracked '*.c' '*.h' '*.S' |
 		grep -E '/(kmod|uapi|libkvmi|tools|selftests)/')
 	# It writes a cache file into the directory it is started from.
