@@ -11,9 +11,18 @@
 #   MACRO_ARG_REUSE, COMPLEX_MACRO  the harness's macros declare things
 #   PREFER_DEFINED_ATTRIBUTE_MACRO  userspace has none of those macros
 #   SPLIT_STRING           usage texts
+#   BIT_MACRO              uapi headers have no BIT()
 CHECKPATCH_IGNORE=FILE_PATH_CHANGES,AVOID_EXTERNS,LINUX_VERSION_CODE
 CHECKPATCH_IGNORE+=,MACRO_ARG_REUSE,COMPLEX_MACRO,PREFER_DEFINED_ATTRIBUTE_MACRO
-CHECKPATCH_IGNORE+=,SPLIT_STRING
+CHECKPATCH_IGNORE+=,SPLIT_STRING,BIT_MACRO
+# In userspace also:
+#   PREFER_KERNEL_TYPES    uint64_t is what there is
+#   CAMELCASE              <elf.h>, <linux/kvm.h>
+#   VOLATILE, MEMORY_BARRIER  a guest's program has no READ_ONCE()
+#   EMBEDDED_FUNCTION_NAME, ARRAY_SIZE  neither is worth a header
+#   MACRO_WITH_FLOW_CONTROL   an assertion ends the case
+CHECKPATCH_IGNORE_USER=PREFER_KERNEL_TYPES,CAMELCASE,VOLATILE,MEMORY_BARRIER
+CHECKPATCH_IGNORE_USER+=,EMBEDDED_FUNCTION_NAME,ARRAY_SIZE,MACRO_WITH_FLOW_CONTROL
 
 # tracked PATTERN...: files of the tree (also new ones, but not built ones)
 tracked()
@@ -50,16 +59,27 @@ lint_module()
 
 lint_checkpatch()
 {
-	local files
+	local bad=0
 
 	setup_source 6.12
 	mkdir -p "$OUT/lint"
-	mapfile -t files < <(tracked '*.c' '*.h' '*.S' |
-		grep -E '/(kmod|uapi|libkvmi|tools|selftests)/')
+	checkpatch '/(kmod|uapi)/' "$CHECKPATCH_IGNORE" || bad=1
+	checkpatch '/(libkvmi|tools|selftests)/' \
+		"$CHECKPATCH_IGNORE,$CHECKPATCH_IGNORE_USER" || bad=1
+	return "$bad"
+}
+
+# checkpatch REGEX IGNORE: over the C files whose path matches
+checkpatch()
+{
+	local files
+
+	mapfile -t files < <(tracked '*.c' '*.h' '*.S' | grep -E "$1")
+	[ ${#files[@]} -gt 0 ] || return 0
 	# It writes a cache file into the directory it is started from.
 	(cd "$OUT/lint" && perl "$CACHE/linux-source-6.12/scripts/checkpatch.pl" \
-		--no-tree --strict --terse --no-summary --show-types \
-		--ignore "$CHECKPATCH_IGNORE" -f "${files[@]}")
+		--no-tree --root="$CACHE/linux-source-6.12" --strict --terse \
+		--no-summary --show-types --ignore "$2" -f "${files[@]}")
 }
 
 lint_shell()
