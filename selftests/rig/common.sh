@@ -5,7 +5,7 @@
 
 RIG_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TREE=$(cd "$RIG_DIR/../.." && pwd)
-CACHE=${KVMI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kvmi}
+CACHE=${KVMI_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kvmi}
 OUT=${KVMI_OUT:-$TREE/out}
 JOBS=${KVMI_JOBS:-$(nproc)}
 

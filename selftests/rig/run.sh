@@ -106,7 +106,7 @@ rig_run()
 	put_initrd "$host" "$k" "RIG_HOST=$host" "RIG_KERNEL=$k" "RIG_SHARE=$share" \
 		"RIG_PROGRAM_TIMEOUT=$((600 * $(time_scale "$host")))" \
 		"KTAP_TIMEOUT_SCALE=$(time_scale "$host")" \
-		"RIG_KMEMLEAK=$kmemleak" "RIG_NOMOD=$([ -n "$mod" ] || echo y)"
+		"KVMI_KO=/rig/kvmi.ko" "KTAP_SLOW=$([ "$host" = amd ] || echo y)" "RIG_KMEMLEAK=$kmemleak" "RIG_NOMOD=$([ -n "$mod" ] || echo y)"
 
 	say "$name: booting; $(wc -l <"$RUN/tests") test programs"
 	local start=$SECONDS watcher
