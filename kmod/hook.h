@@ -29,6 +29,7 @@
 	X(kvm_make_all_cpus_request)				\
 	X(kvm_mmu_gva_to_gpa_read)				\
 	X(kvm_queue_exception)					\
+	X(kvm_queue_exception_e)				\
 	X(kvm_set_cr3)						\
 	X(kvm_set_rflags)					\
 	X(kvm_skip_emulated_instruction)			\
@@ -42,6 +43,7 @@
 /* Operations of kvm_x86_ops that kvmi calls but does not wrap. */
 #define KVMI_OPS(X)						\
 	X(cache_reg)						\
+	X(cancel_injection)					\
 	X(flush_tlb_all)					\
 	X(get_exit_info)					\
 	X(get_gdt)						\

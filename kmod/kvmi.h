@@ -178,6 +178,7 @@ struct kvmi_armed {
 		struct {
 			u32 cr, excp, word3;	/* what of it is ours */
 			bool tf;		/* RFLAGS.TF is ours */
+			bool tf_exit;		/* ... was, until this exit */
 			bool dr6_bs;		/* DR6.BS was set before */
 		} svm;
 	};
@@ -230,7 +231,14 @@ struct kvmi_vcpu {
 		u32 owed_flags;
 		u64 rip;
 		u32 back;			/* view to go back to */
+		bool deliver;			/* an event was being delivered */
 	} step;
+	/* Taken from KVM for the time of a step; see kvmi_defer(). */
+	struct {
+		bool valid;
+		bool nmi;
+		struct kvm_queued_interrupt interrupt;
+	} deferred;
 	struct {
 		u64 id;
 		struct kvmi_exit exit;

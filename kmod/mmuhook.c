@@ -37,7 +37,13 @@ struct kvmi_ftrace_hook {
 	struct static_call_key *key;
 	void *tramp;
 	bool optional;			/* not in every kernel */
-	bool on;
+	unsigned long addr;		/* 0: not in this kernel */
+};
+
+/* Hooks that go in and out together: one update of the kernel's text for all. */
+struct kvmi_ftrace_group {
+	struct kvmi_ftrace_hook *hooks;
+	unsigned int nr;
 	struct ftrace_ops ops;
 };
 
@@ -253,12 +259,23 @@ static void notrace kvmi_ftrace_thunk(unsigned long ip, unsigned long parent_ip,
 				      struct ftrace_ops *ops,
 				      struct ftrace_regs *fregs)
 {
-	struct kvmi_ftrace_hook *hook = container_of(ops,
-						     struct kvmi_ftrace_hook,
-						     ops);
+	struct kvmi_ftrace_group *group;
+	unsigned int i;
 
-	if (!within_module(parent_ip, THIS_MODULE))
-		compat_ftrace_set_ip(fregs, (unsigned long)hook->func);
+	if (within_module(parent_ip, THIS_MODULE))
+		return;
+
+	group = container_of(ops, struct kvmi_ftrace_group, ops);
+	for (i = 0; i < group->nr; i++) {
+		unsigned long addr = group->hooks[i].addr;
+
+		/* The patch site is behind the ENDBR where there is one. */
+		if (ip == addr || ip == addr + 4) {
+			compat_ftrace_set_ip(fregs,
+				(unsigned long)group->hooks[i].func);
+			return;
+		}
+	}
 }
 
 #define KVMI_FTRACE(fn, repl, opt)					\
@@ -270,8 +287,14 @@ static void notrace kvmi_ftrace_thunk(unsigned long ip, unsigned long parent_ip,
 		.optional = (opt),					\
 	}
 
-static struct kvmi_ftrace_hook kvmi_destroy_hook =
-	KVMI_FTRACE(kvm_arch_pre_destroy_vm, kvmi_arch_pre_destroy_vm, false);
+static struct kvmi_ftrace_hook kvmi_destroy_hooks[] = {
+	KVMI_FTRACE(kvm_arch_pre_destroy_vm, kvmi_arch_pre_destroy_vm, false),
+};
+
+static struct kvmi_ftrace_group kvmi_destroy_group = {
+	.hooks = kvmi_destroy_hooks,
+	.nr = ARRAY_SIZE(kvmi_destroy_hooks),
+};
 
 static struct kvmi_ftrace_hook kvmi_view_hooks[] = {
 	KVMI_FTRACE(kvm_unmap_gfn_range, kvmi_unmap_gfn_range, false),
@@ -296,40 +319,56 @@ static struct kvmi_ftrace_hook kvmi_view_hooks[] = {
 	KVMI_FTRACE(handle_fastpath_hlt, kvmi_fastpath_hlt, true),
 };
 
-static int kvmi_ftrace_install(struct kvmi_ftrace_hook *hook)
+static struct kvmi_ftrace_group kvmi_view_group = {
+	.hooks = kvmi_view_hooks,
+	.nr = ARRAY_SIZE(kvmi_view_hooks),
+};
+
+/* All of a group or none; the log says which function stands in the way. */
+static int kvmi_ftrace_install(struct kvmi_ftrace_group *group)
 {
+	struct kvmi_ftrace_hook *hook;
 	char name[KSYM_NAME_LEN];
-	unsigned long addr;
+	unsigned int i;
 	int ret;
 
-	snprintf(name, sizeof(name), "kvm:%s", hook->name);
-	addr = kvmi_hook_lookup(name);
-	if (!addr)
-		return hook->optional ? 0 : -ENOENT;
-	__static_call_update(hook->key, hook->tramp, (void *)addr);
+	memset(&group->ops, 0, sizeof(group->ops));
+	group->ops.func = kvmi_ftrace_thunk;
+	group->ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT;
 
-	hook->ops.func = kvmi_ftrace_thunk;
-	hook->ops.flags = FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT;
-	ret = ftrace_set_filter_ip(&hook->ops, addr, 0, 0);
-	if (ret)
-		return ret;
-	ret = register_ftrace_function(&hook->ops);
-	if (ret) {
-		ftrace_free_filter(&hook->ops);
-		return ret;
+	for (i = 0; i < group->nr; i++) {
+		hook = &group->hooks[i];
+		snprintf(name, sizeof(name), "kvm:%s", hook->name);
+		hook->addr = kvmi_hook_lookup(name);
+		if (!hook->addr && hook->optional)
+			continue;
+		ret = -ENOENT;
+		if (hook->addr) {
+			__static_call_update(hook->key, hook->tramp,
+					     (void *)hook->addr);
+			ret = ftrace_set_filter_ip(&group->ops, hook->addr, 0,
+						   0);
+		}
+		if (ret) {
+			pr_warn("cannot hook %s: %d\n", hook->name, ret);
+			goto err;
+		}
 	}
-	hook->on = true;
-	return 0;
+
+	ret = register_ftrace_function(&group->ops);
+	if (!ret)
+		return 0;
+	pr_warn("cannot hook %s and others: %d (livepatched?)\n",
+		group->hooks[0].name, ret);
+err:
+	ftrace_free_filter(&group->ops);
+	return ret;
 }
 
-static void kvmi_ftrace_remove(struct kvmi_ftrace_hook *hook)
+static void kvmi_ftrace_remove(struct kvmi_ftrace_group *group)
 {
-	if (!hook->on)
-		return;
-	unregister_ftrace_function(&hook->ops);
-	ftrace_free_filter(&hook->ops);
-	memset(&hook->ops, 0, sizeof(hook->ops));
-	hook->on = false;
+	unregister_ftrace_function(&group->ops);
+	ftrace_free_filter(&group->ops);
 }
 
 /* ---- the group of the views --------------------------------------------------------------- */
@@ -338,20 +377,13 @@ static DEFINE_MUTEX(kvmi_mmu_lock);
 static int kvmi_mmu_users;
 static bool kvmi_mmu_on;
 
-static void kvmi_mmu_remove(void)
-{
-	int i;
-
-	for (i = ARRAY_SIZE(kvmi_view_hooks) - 1; i >= 0; i--)
-		kvmi_ftrace_remove(&kvmi_view_hooks[i]);
-	kvmi_mmu_on = false;
-}
-
 static void kvmi_mmu_idle(struct work_struct *work)
 {
 	mutex_lock(&kvmi_mmu_lock);
-	if (!kvmi_mmu_users && kvmi_mmu_on)
-		kvmi_mmu_remove();
+	if (!kvmi_mmu_users && kvmi_mmu_on) {
+		kvmi_ftrace_remove(&kvmi_view_group);
+		kvmi_mmu_on = false;
+	}
 	mutex_unlock(&kvmi_mmu_lock);
 }
 
@@ -366,19 +398,11 @@ static DECLARE_DELAYED_WORK(kvmi_mmu_idle_work, kvmi_mmu_idle);
 int kvmi_mmu_hooks_get(void)
 {
 	int ret = 0;
-	int i;
 
 	mutex_lock(&kvmi_mmu_lock);
-	for (i = 0; !kvmi_mmu_on && !ret && i < ARRAY_SIZE(kvmi_view_hooks);
-	     i++) {
-		ret = kvmi_ftrace_install(&kvmi_view_hooks[i]);
-		if (ret)
-			pr_warn("no views: cannot hook %s: %d (livepatched?)\n",
-				kvmi_view_hooks[i].name, ret);
-	}
-	if (ret) {
-		kvmi_mmu_remove();
-	} else {
+	if (!kvmi_mmu_on)
+		ret = kvmi_ftrace_install(&kvmi_view_group);
+	if (!ret) {
 		kvmi_mmu_on = true;
 		kvmi_mmu_users++;
 	}
@@ -389,14 +413,14 @@ int kvmi_mmu_hooks_get(void)
 /**
  * kvmi_mmu_hooks_put - one VM less
  *
- * Taking them out waits for a grace period of RCU tasks for each: that is done a
- * second later, in case somebody attaches anew.
+ * Taking them out waits for a grace period of RCU tasks: that is done a little
+ * later, in case somebody attaches anew.
  */
 void kvmi_mmu_hooks_put(void)
 {
 	mutex_lock(&kvmi_mmu_lock);
 	if (!--kvmi_mmu_users)
-		schedule_delayed_work(&kvmi_mmu_idle_work, HZ);
+		schedule_delayed_work(&kvmi_mmu_idle_work, 5 * HZ);
 	mutex_unlock(&kvmi_mmu_lock);
 }
 
@@ -407,12 +431,7 @@ void kvmi_mmu_hooks_put(void)
  */
 int kvmi_mmu_init(void)
 {
-	int ret = kvmi_ftrace_install(&kvmi_destroy_hook);
-
-	if (ret)
-		pr_err("cannot hook %s: %d (livepatched?)\n",
-		       kvmi_destroy_hook.name, ret);
-	return ret;
+	return kvmi_ftrace_install(&kvmi_destroy_group);
 }
 
 /**
@@ -422,8 +441,8 @@ void kvmi_mmu_exit(void)
 {
 	cancel_delayed_work_sync(&kvmi_mmu_idle_work);
 	if (kvmi_mmu_on)
-		kvmi_mmu_remove();
-	kvmi_ftrace_remove(&kvmi_destroy_hook);
+		kvmi_ftrace_remove(&kvmi_view_group);
+	kvmi_ftrace_remove(&kvmi_destroy_group);
 
 	/* From the trampoline to kvmi_mmu_begin(); then those that sleep. */
 	synchronize_rcu_tasks();

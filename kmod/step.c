@@ -5,9 +5,8 @@
  * The back end arms the monitor trap flag (VMX) or RFLAGS.TF (SVM) at each entry
  * while a step is active. The step is complete when that traps, or when the
  * instruction pointer has moved at any other exit: KVM has emulated the
- * instruction, or an event was delivered to the guest before it executed. In
- * the latter case nothing was executed; a fast step then ends on the view it
- * came from, and the instruction faults anew when the guest gets back to it.
+ * instruction, or the guest takes a fault. An interrupt that comes due meanwhile
+ * is held back until the step is over (kvmi_defer()).
  */
 #include "hook.h"
 
@@ -18,6 +17,11 @@
  */
 void kvmi_step_start(struct kvmi_vcpu *kv, enum kvmi_step_mode mode)
 {
+	struct kvm_vcpu_arch *arch = &kv->vcpu->arch;
+
+	/* If the exit came of the delivery of an event, that is the step. */
+	kv->step.deliver = arch->interrupt.injected || arch->nmi_injected ||
+			   arch->exception.injected;
 	kv->step.mode = mode;
 	kv->step.rip = kvmi_regs_rip(kv->vcpu);
 	kv->step.back = kv->view;

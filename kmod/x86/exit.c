@@ -10,6 +10,43 @@
  */
 #include "../hook.h"
 
+/*
+ * KVM is about to deliver an interrupt, and the guest to execute one instruction:
+ * the instruction comes first. KVM takes the interrupt back, as it does when an
+ * entry is called off, and forgets it at the exit: it is kept here until then.
+ * Exceptions are the instruction's own, and not held back.
+ */
+static bool kvmi_defer(struct kvmi_vcpu *kv)
+{
+	struct kvm_vcpu_arch *arch = &kv->vcpu->arch;
+
+	if (kv->step.deliver || kv->deferred.valid || arch->exception.injected ||
+	    (arch->interrupt.injected && arch->interrupt.soft))
+		return false;
+	if (!arch->interrupt.injected && !arch->nmi_injected)
+		return false;
+
+	kvm_orig(cancel_injection)(kv->vcpu);
+	kv->deferred.valid = true;
+	kv->deferred.nmi = arch->nmi_injected;
+	kv->deferred.interrupt = arch->interrupt;
+	return true;
+}
+
+/* Give KVM the interrupt back, once nothing else is under way. */
+static void kvmi_undefer(struct kvmi_vcpu *kv)
+{
+	struct kvm_vcpu_arch *arch = &kv->vcpu->arch;
+
+	if (arch->interrupt.injected || arch->nmi_injected ||
+	    arch->exception.injected)
+		return;
+	kv->deferred.valid = false;
+	arch->nmi_injected = kv->deferred.nmi;
+	arch->interrupt = kv->deferred.interrupt;
+	kvm_make_request(KVM_REQ_EVENT, kv->vcpu);
+}
+
 /* What an entry needs, interrupts off. */
 static u64 kvmi_entry(struct kvmi_vcpu *kv, u64 run_flags)
 {
@@ -28,7 +65,7 @@ static u64 kvmi_entry(struct kvmi_vcpu *kv, u64 run_flags)
 		 * or an event is to be delivered first: leave the guest before
 		 * it executes anything, so that the step ends right there.
 		 */
-		if (kvmi_ops->injecting(kv) ||
+		if ((!kvmi_defer(kv) && kvmi_ops->injecting(kv)) ||
 		    kvmi_regs_rip(kv->vcpu) != kv->step.rip)
 			run_flags |= KVM_RUN_FORCE_IMMEDIATE_EXIT;
 	} else {
@@ -83,6 +120,8 @@ static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 	int ret;
 
 	kvmi_ops->exit_begin(kv);
+	if (unlikely(kv->deferred.valid))
+		kvmi_undefer(kv);
 
 	if (unlikely(!kvmi_in_l1(vcpu)))
 		return kvm_orig(handle_exit)(vcpu, fastpath);

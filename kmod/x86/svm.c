@@ -23,6 +23,19 @@
 
 #define CR_VALID		BIT_ULL(63)
 
+/*
+ * Intercepted during a step, as their delivery would push the step's TF on the
+ * guest's stack: all but NMI, #MC and those that do not exist. KVM intercepts
+ * #DB in any case, but has not promised to.
+ */
+#define STEP_ERROR_CODES	(BIT(DF_VECTOR) | BIT(TS_VECTOR) | BIT(NP_VECTOR) | \
+				 BIT(SS_VECTOR) | BIT(GP_VECTOR) | BIT(PF_VECTOR) | \
+				 BIT(AC_VECTOR) | BIT(21))
+#define STEP_EXCEPTIONS		(STEP_ERROR_CODES | BIT(DE_VECTOR) | BIT(DB_VECTOR) | \
+				 BIT(BP_VECTOR) | BIT(OF_VECTOR) | BIT(BR_VECTOR) | \
+				 BIT(UD_VECTOR) | BIT(NM_VECTOR) | BIT(MF_VECTOR) | \
+				 BIT(XM_VECTOR))
+
 /* MSRPM: APM volume 2, "MSR Intercepts": two bits per MSR, read and write. */
 #define MSRPM_RANGE_SIZE	2048
 
@@ -172,15 +185,14 @@ static void kvmi_svm_apply(struct kvmi_vcpu *kv, struct vmcb *vmcb, u32 want)
 		excp |= BIT(BP_VECTOR);
 	if ((want & KVMI_WANT_BP) && kvmi_svm_int3_is_swint)
 		word3 |= BIT(INTERCEPT_INTn & 31);
-	/* KVM intercepts it as well, but not as a promise. */
 	if (want & KVMI_WANT_STEP)
-		excp |= BIT(DB_VECTOR);
+		excp |= STEP_EXCEPTIONS;
 
 	kvmi_svm_intercept(vmcb, INTERCEPT_CR, &armed->svm.cr,
 			   BIT(INTERCEPT_CR3_WRITE) | BIT(INTERCEPT_CR4_WRITE),
 			   cr);
 	kvmi_svm_intercept(vmcb, INTERCEPT_EXCEPTION, &armed->svm.excp,
-			   BIT(BP_VECTOR) | BIT(DB_VECTOR), excp);
+			   BIT(BP_VECTOR) | STEP_EXCEPTIONS, excp);
 	kvmi_svm_intercept(vmcb, INTERCEPT_WORD3, &armed->svm.word3,
 			   BIT(INTERCEPT_INTn & 31), word3);
 	if ((want | armed->bits) & KVMI_WANT_MSR)
@@ -228,22 +240,22 @@ static bool kvmi_svm_injecting(struct kvmi_vcpu *kv)
 /* Before anything of KVM sees RFLAGS: it would inject a #DB when it skips. */
 static void kvmi_svm_exit_begin(struct kvmi_vcpu *kv)
 {
+	kv->armed.svm.tf_exit = kv->armed.svm.tf;
 	if (likely(!kv->armed.svm.tf))
 		return;
+	kv->armed.svm.tf = false;
 	kvmi_vmcb(kv)->save.rflags &= ~X86_EFLAGS_TF;
 }
 
 static bool kvmi_svm_is_step(struct kvmi_vcpu *kv)
 {
 	struct vmcb *vmcb = kvmi_vmcb(kv);
-	bool tf = kv->armed.svm.tf;
 
-	kv->armed.svm.tf = false;
 	if (vmcb->control.exit_code != SVM_EXIT_EXCP_BASE + DB_VECTOR ||
 	    !(vmcb->save.dr6 & DR_STEP))
 		return false;
 	/* By the guest's own TF: the instruction is done, the #DB is its. */
-	if (!tf)
+	if (!kv->armed.svm.tf_exit)
 		return false;
 
 	/* The guest must not find the step in its DR6. */
@@ -306,6 +318,23 @@ static bool kvmi_svm_swint(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	ex->mode = KVMI_MODE_OFF;
 	ex->cont = KVMI_CONT_VENDOR;
 	ex->payload.raw[0] = vector;
+	ex->payload.raw[1] = 0;
+	return true;
+}
+
+/* An exception that is intercepted for the sake of a step alone. */
+static bool kvmi_svm_stepped_exception(struct kvmi_vcpu *kv,
+				       struct kvmi_exit *ex)
+{
+	u32 vector = kvmi_vmcb(kv)->control.exit_code - SVM_EXIT_EXCP_BASE;
+
+	if (vector > 31 || !(kv->armed.svm.excp & BIT(vector)))
+		return false;
+	ex->kind = 0;
+	ex->mode = KVMI_MODE_OFF;
+	ex->cont = KVMI_CONT_VENDOR;
+	ex->payload.raw[0] = vector;
+	ex->payload.raw[1] = 1;
 	return true;
 }
 
@@ -333,14 +362,32 @@ static bool kvmi_svm_decode(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	case SVM_EXIT_SWINT:
 		return kvmi_svm_swint(kv, ex);
 	default:
-		return false;
+		return kvmi_svm_stepped_exception(kv, ex);
 	}
+}
+
+/* Give the guest its exception. The CPU has not written CR2: APM, "#PF". */
+static int kvmi_svm_reflect(struct kvmi_vcpu *kv, u32 vector)
+{
+	struct vmcb_control_area *control = &kvmi_vmcb(kv)->control;
+	struct kvm_vcpu *vcpu = kv->vcpu;
+
+	if (vector == PF_VECTOR)
+		vcpu->arch.cr2 = control->exit_info_2;
+	if (BIT(vector) & STEP_ERROR_CODES)
+		kvm_call(kvm_queue_exception_e)(vcpu, vector,
+						control->exit_info_1);
+	else
+		kvm_call(kvm_queue_exception)(vcpu, vector);
+	return 1;
 }
 
 static int kvmi_svm_finish(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 {
+	if (!ex->kind && ex->payload.raw[1])
+		return kvmi_svm_reflect(kv, ex->payload.raw[0]);
 	/* INT n, which nobody asked for: inject it as it was. */
-	if (ex->kind != KVMI_EVENT_BREAKPOINT) {
+	if (!ex->kind) {
 		kv->vcpu->arch.interrupt.injected = true;
 		kv->vcpu->arch.interrupt.soft = true;
 		kv->vcpu->arch.interrupt.nr = ex->payload.raw[0];

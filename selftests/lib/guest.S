@@ -161,6 +161,8 @@ guest_worker:
 	call	guest_worker_init
 work_loop:
 	for_each_pat load_pat
+	/* Under TCG the other CPUs get their turn at a pause. */
+	pause
 	movq	$50, %gs:GC_WORK_SPIN
 1:
 	decq	%gs:GC_WORK_SPIN
