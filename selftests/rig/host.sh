@@ -219,14 +219,12 @@ start_bochs()
 	END
 	# Debian's build has the debugger, which waits to be told.
 	echo c >"$RUN/debugger"
-	# Its display needs a terminal, which script(1) makes; what it shows is
-	# of no use.
-	timeout -k 5 "$limit" script -qec "
-		export TERM=xterm TERMINFO='$b/usr/lib/terminfo:$b/usr/share/terminfo'
-		stty cols 100 rows 40
-		LTDL_LIBRARY_PATH='$lib/bochs/plugins' exec '$b/usr/lib64/ld-linux-x86-64.so.2' \
-			--library-path '$lib' '$b/usr/bin/bochs-bin' \
-			-q -f '$RUN/bochsrc' -rc '$RUN/debugger'" /dev/null \
+	# Its display needs a terminal; what it shows is of no use.
+	TERM=xterm TERMINFO="$b/usr/lib/terminfo:$b/usr/share/terminfo" \
+		LTDL_LIBRARY_PATH="$lib/bochs/plugins" \
+		timeout -k 5 "$limit" python3 "$RIG_DIR/withpty.py" \
+		"$b/usr/lib64/ld-linux-x86-64.so.2" --library-path "$lib" \
+		"$b/usr/bin/bochs-bin" -q -f "$RUN/bochsrc" -rc "$RUN/debugger" \
 		>"$RUN/screen" 2>&1 </dev/null &
 	pid=$!
 }
