@@ -149,7 +149,7 @@ start_qemu()
 	fi
 	if [ -n "$icount" ]; then
 		cmd+=(-icount "shift=0,sleep=off" -rtc "base=2026-01-01T00:00:00,clock=vm")
-	else
+	elif [ "$smp" -gt 1 ]; then
 		# Counting instructions runs all CPUs on one thread, and takes
 		# turns at every timer. With a thread for each, TCG may keep
 		# running an instruction that another CPU has patched meanwhile:
