@@ -532,6 +532,8 @@ void kvmi_event_update_want(struct kvmi_vcpu *kv)
 		want |= KVMI_WANT_MSR;
 	if (kv->mode[KVMI_EVENT_STEP])
 		want |= KVMI_WANT_STEP;
+	if (kv->mode[KVMI_EVENT_X86_CPUID])
+		want |= KVMI_WANT_CPUID;
 	WRITE_ONCE(kv->want, want);
 }
 

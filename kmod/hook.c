@@ -92,6 +92,18 @@ static int kvmi_hook_users;
 
 const struct kvmi_ops *kvmi_ops;
 
+#define KVMI_DEFINE_HOT(op)						\
+	struct static_call_key STATIC_CALL_KEY(kvmi_b_##op) = {		\
+		.func = NULL,						\
+		.type = 1,						\
+	};								\
+	ARCH_DEFINE_STATIC_CALL_NULL_TRAMP(kvmi_b_##op);
+#define KVMI_UPDATE_HOT(op)						\
+	__static_call_update(&STATIC_CALL_KEY(kvmi_b_##op),		\
+			     STATIC_CALL_TRAMP_ADDR(kvmi_b_##op), ops->op);
+
+KVMI_HOT_OPS(KVMI_DEFINE_HOT)
+
 /**
  * kvmi_hook_lookup - the address of a kernel symbol
  * @name: symbol, "module:symbol" for one of a module
@@ -269,6 +281,7 @@ static int kvmi_hook_resolve(void)
 	ret = ops->probe();
 	if (ret)
 		return ret;
+	KVMI_HOT_OPS(KVMI_UPDATE_HOT)
 	kvmi_ops = ops;
 	return 0;
 }

@@ -32,6 +32,7 @@
 #include <linux/mutex.h>
 #include <linux/rcuwait.h>
 #include <linux/rwsem.h>
+#include <linux/static_call.h>
 #include <linux/wait.h>
 #include <linux/xarray.h>
 #include <linux/kvmi.h>
@@ -136,6 +137,7 @@ struct kvmi_msr {
 #define KVMI_WANT_BP		BIT(2)
 #define KVMI_WANT_MSR		BIT(3)
 #define KVMI_WANT_STEP		BIT(4)
+#define KVMI_WANT_CPUID		BIT(5)
 
 /* Bits of kvmi_vcpu.flags. */
 enum {
@@ -343,6 +345,22 @@ struct kvmi_ops {
 extern const struct kvmi_ops kvmi_svm_ops, kvmi_vmx_ops;
 extern const struct kvmi_ops *kvmi_ops;
 
+/* Those of every exit and entry: direct calls, kept by hook.c. */
+#define KVMI_HOT_OPS(X)		\
+	X(arm)			\
+	X(decode)		\
+	X(exit_begin)		\
+	X(fault)
+
+#define KVMI_DECLARE_HOT(op)						\
+	extern struct static_call_key STATIC_CALL_KEY(kvmi_b_##op);	\
+	extern typeof(*((struct kvmi_ops *)NULL)->op)			\
+		STATIC_CALL_TRAMP(kvmi_b_##op);
+
+KVMI_HOT_OPS(KVMI_DECLARE_HOT)
+
+#define kvmi_hot(op)	static_call(kvmi_b_##op)
+
 /* main.c */
 int kvmi_caps_get(void __user *uarg);
 
@@ -377,7 +395,8 @@ static __always_inline unsigned int kvmi_vcpu_hash(const struct kvm_vcpu *vcpu)
 
 static __always_inline bool kvmi_vcpu_maybe(const struct kvm_vcpu *vcpu)
 {
-	return unlikely(READ_ONCE(kvmi_vcpu_table[kvmi_vcpu_hash(vcpu)].first));
+	/* Compared in memory, and looked at again if it is not NULL. */
+	return unlikely(data_race(kvmi_vcpu_table[kvmi_vcpu_hash(vcpu)].first));
 }
 
 /* vcpu.c */
@@ -428,6 +447,13 @@ bool kvmi_step_armed(struct kvm_vcpu *vcpu);
 static inline bool kvmi_step_active(struct kvmi_vcpu *kv)
 {
 	return kv->step.mode != KVMI_STEP_NONE;
+}
+
+/* Can any exit or entry of the vCPU concern us? */
+static __always_inline bool kvmi_vcpu_busy(struct kvmi_vcpu *kv)
+{
+	return READ_ONCE(kv->want) | kv->armed.bits | READ_ONCE(kv->view) |
+	       kv->step.mode | kv->step.owed | kv->deferred.valid;
 }
 
 /* memory.c */

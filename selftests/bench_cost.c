@@ -246,27 +246,30 @@ static void answer_all(struct kvmi_vm *kv, enum how how, int n,
 {
 	struct pollfd pfd = { .fd = kvmi_vm_fd(kv), .events = POLLIN };
 	const struct kvmi_event *ev;
+	struct kvmi_ring *ring;
+	uint64_t id;
 
-	KTAP_ASSERT(kvmi_event_wait(kv, &ev, -1) == 1);
+	KTAP_LIB_OK(kvmi_ring_open(kv, 0, -1, &ring));
+	kvmi_ring_set_polling(ring, how == YIELDS);
+	KTAP_EQ(kvmi_ring_wait(ring, &ev, -1), 1);
 	while (--n) {
-		switch (how) {
-		case WAIT:
-			KTAP_ASSERT(kvmi_event_answer_wait(kv, ev, reply, &ev,
-							   -1) == 1);
-			break;
-		case POLL:
-			KTAP_LIB_OK(kvmi_event_answer(kv, ev, reply));
-			KTAP_EQ(poll(&pfd, 1, -1), 1);
-			KTAP_ASSERT(kvmi_event_wait(kv, &ev, 0) == 1);
-			break;
-		case YIELDS:
-			KTAP_LIB_OK(kvmi_event_answer(kv, ev, reply));
-			while (kvmi_event_wait(kv, &ev, 0) != 1)
-				sched_yield();
-			break;
+		id = ev->id;
+		if (how == WAIT) {
+			KTAP_EQ(kvmi_ring_answer_wait(ring, id, reply, &ev, -1),
+				1);
+			continue;
 		}
+		kvmi_ring_consume(ring);
+		KTAP_LIB_OK(kvmi_ring_answer(ring, id, reply));
+		if (how == POLL)
+			KTAP_EQ(poll(&pfd, 1, -1), 1);
+		while (kvmi_ring_next(ring, &ev) != 1)
+			sched_yield();
 	}
-	KTAP_LIB_OK(kvmi_event_answer(kv, ev, reply));
+	id = ev->id;
+	kvmi_ring_consume(ring);
+	KTAP_LIB_OK(kvmi_ring_answer(ring, id, reply));
+	kvmi_ring_close(ring);
 }
 
 static uint64_t sync_cost(struct bench_vm *b, enum how how)
@@ -277,8 +280,6 @@ static uint64_t sync_cost(struct bench_vm *b, enum how how)
 
 	kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
 	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, KVMI_REGS_GENERAL);
-	if (how == YIELDS)
-		KTAP_LIB_OK(kvmi_event_set_polling(kv, true));
 	begin(b, time_cpuid);
 	answer_all(kv, how, ROUNDS, &reply);
 	cost = end(b);

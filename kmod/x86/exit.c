@@ -73,7 +73,7 @@ static u64 kvmi_entry(struct kvmi_vcpu *kv, u64 run_flags)
 	}
 
 	if (want | kv->armed.bits)
-		kvmi_ops->arm(kv, want);
+		kvmi_hot(arm)(kv, want);
 	return run_flags;
 }
 
@@ -83,7 +83,7 @@ static noinline fastpath_t kvmi_vcpu_run_watched(struct kvm_vcpu *vcpu,
 	/* Interrupts are off: an RCU read-side section. */
 	struct kvmi_vcpu *kv = kvmi_vcpu_find(vcpu);
 
-	if (kv)
+	if (kv && kvmi_vcpu_busy(kv))
 		run_flags = kvmi_entry(kv, run_flags);
 	return kvm_orig(vcpu_run)(vcpu, run_flags);
 }
@@ -109,7 +109,10 @@ static int kvmi_exit_event(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	if (unlikely(ex->mode == KVMI_MODE_OFF))
 		return kvmi_exit_act(kv, ex);
 
-	kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_EXIT_HANDLED);
+	/* Nobody waits, and nothing is read that the bookkeeping brings. */
+	if (ex->mode == KVMI_MODE_SYNC || ex->kind == KVMI_EVENT_X86_CR ||
+	    (ex->regs & KVMI_REGS_CONTROL))
+		kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_EXIT_HANDLED);
 	return kvmi_event_raise(kv, ex);
 }
 
@@ -119,7 +122,7 @@ static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 	struct kvmi_exit ex;
 	int ret;
 
-	kvmi_ops->exit_begin(kv);
+	kvmi_hot(exit_begin)(kv);
 	if (unlikely(kv->deferred.valid))
 		kvmi_undefer(kv);
 
@@ -138,9 +141,9 @@ static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 		}
 	}
 
-	if (fastpath == EXIT_FASTPATH_NONE && kvmi_ops->decode(kv, &ex)) {
+	if (fastpath == EXIT_FASTPATH_NONE && kvmi_hot(decode)(kv, &ex)) {
 		ret = kvmi_exit_event(kv, &ex);
-	} else if (kv->view && kvmi_ops->fault(kv, &ex.payload.access)) {
+	} else if (kv->view && kvmi_hot(fault)(kv, &ex.payload.access)) {
 		ret = kvmi_view_fault(kv, fastpath, &ex);
 	} else {
 		/* Of ours, a nested guest must inherit nothing. */
@@ -160,11 +163,19 @@ static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 static noinline int kvmi_handle_exit_watched(struct kvm_vcpu *vcpu,
 					     fastpath_t fastpath)
 {
-	struct kvmi_vcpu *kv = kvmi_vcpu_enter(vcpu);
+	struct kvmi_vcpu *kv;
 	int ret;
 
-	if (!kv)
+	/* As in kvmi_vcpu_enter(), but for those that nothing is wanted of. */
+	rcu_read_lock();
+	kv = kvmi_vcpu_find(vcpu);
+	if (!kv || !kvmi_vcpu_busy(kv)) {
+		rcu_read_unlock();
 		return kvm_orig(handle_exit)(vcpu, fastpath);
+	}
+	WRITE_ONCE(kv->inflight, kv->inflight + 1);
+	rcu_read_unlock();
+
 	ret = kvmi_exit(kv, fastpath);
 	kvmi_vcpu_leave(kv);
 	return ret;

@@ -204,7 +204,8 @@ static void kvmi_svm_arm(struct kvmi_vcpu *kv, u32 want)
 {
 	struct vmcb *vmcb = kvmi_vmcb(kv);
 
-	kvmi_svm_apply(kv, vmcb, want);
+	if (want != kv->armed.bits || (want & ~KVMI_WANT_CPUID))
+		kvmi_svm_apply(kv, vmcb, want);
 
 	/*
 	 * TF must not be pushed on the guest's stack with an event that is
