@@ -276,6 +276,7 @@ struct kvmi_vm {
 	struct xarray vcpus;			/* struct kvmi_vcpu by index */
 	u32 nr_vcpus;
 	u32 ring_size;
+	void *bounce;				/* a page for memory.c, or NULL */
 	struct file *ring_file;			/* keeps the rings for mappings */
 	struct kvmi_rings *rings;
 
@@ -400,7 +401,6 @@ static __always_inline bool kvmi_vcpu_maybe(const struct kvm_vcpu *vcpu)
 }
 
 /* vcpu.c */
-struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu);
 struct kvmi_vcpu *kvmi_vcpu_enter(struct kvm_vcpu *vcpu);
 void kvmi_vcpu_leave(struct kvmi_vcpu *kv);
 struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu);
@@ -447,6 +447,24 @@ bool kvmi_step_armed(struct kvm_vcpu *vcpu);
 static inline bool kvmi_step_active(struct kvmi_vcpu *kv)
 {
 	return kv->step.mode != KVMI_STEP_NONE;
+}
+
+/**
+ * kvmi_vcpu_find - what kvmi knows of a vCPU
+ * @vcpu: KVM's
+ *
+ * Called in an RCU read-side section, which preemption or interrupts off are as
+ * well. Return: NULL if the vCPU is not watched.
+ */
+static __always_inline struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu)
+{
+	struct hlist_head *head = &kvmi_vcpu_table[kvmi_vcpu_hash(vcpu)];
+	struct kvmi_vcpu *kv;
+
+	hlist_for_each_entry_rcu(kv, head, node)
+		if (kv->vcpu == vcpu)
+			return kv;
+	return NULL;
 }
 
 /* Can any exit or entry of the vCPU concern us? */

@@ -250,7 +250,10 @@ int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write)
 	    gpa + args->len < gpa)
 		return -EINVAL;
 
-	bounce = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	/* Kept from call to call: to get and clear a page costs as much again. */
+	bounce = xchg(&vm->bounce, NULL);
+	if (!bounce)
+		bounce = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
 	if (!bounce)
 		return -ENOMEM;
 
@@ -277,6 +280,7 @@ int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write)
 			break;
 		}
 	}
+	bounce = xchg(&vm->bounce, bounce);
 	free_page((unsigned long)bounce);
 	return ret;
 }

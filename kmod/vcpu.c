@@ -28,26 +28,6 @@ struct kvmi_work {
 };
 
 /**
- * kvmi_vcpu_find - what kvmi knows of a vCPU
- * @vcpu: KVM's
- *
- * Called under rcu_read_lock() or with interrupts off. Return: NULL if the vCPU
- * is not watched.
- */
-struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu)
-{
-	struct hlist_head *head = &kvmi_vcpu_table[kvmi_vcpu_hash(vcpu)];
-	struct kvmi_vcpu *kv;
-
-	hlist_for_each_entry_rcu(kv, head, node,
-				 IS_ENABLED(CONFIG_PROVE_RCU) &&
-				 irqs_disabled())
-		if (kv->vcpu == vcpu)
-			return kv;
-	return NULL;
-}
-
-/**
  * kvmi_vcpu_enter - find a vCPU and keep it for a hook that may sleep
  * @vcpu: KVM's; the caller is within KVM_RUN of it
  *

@@ -45,6 +45,7 @@ static void kvmi_vm_free(struct kref *ref)
 	xa_destroy(&vm->vcpus);
 	xa_destroy(&vm->views);
 	kfree(vm->def_msrs);
+	free_page((unsigned long)vm->bounce);
 	fput(vm->ring_file);
 	kfree_rcu(vm, rcu);
 }
