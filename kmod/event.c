@@ -44,6 +44,7 @@ static bool kvmi_event_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex,
 		   kvmi_regs_size(ex->regs);
 	struct kvmi_ring *ring = &kv->ring;
 	struct kvmi_event *rec;
+	u32 i;
 
 	rec = kvmi_ring_reserve(ring, size);
 	if (!rec)
@@ -61,7 +62,9 @@ static bool kvmi_event_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex,
 	rec->guest_tsc = kv->vcpu->arch.last_guest_tsc;
 	rec->regs = ex->regs;
 	rec->view = kv->view;
-	memcpy(rec + 1, &ex->payload, ex->size);
+	/* A few words, in line. */
+	for (i = 0; i < ex->size / sizeof(u64); i++)
+		((u64 *)(rec + 1))[i] = ex->payload.raw[i];
 	if (ex->regs)
 		kvmi_regs_fill(kv, ex->regs, (void *)(rec + 1) + ex->size);
 
@@ -138,7 +141,7 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 		if (reply->reg_mask & ~GENMASK(KVMI_X86_NR_GPRS - 1, 0))
 			return -EINVAL;
 		if ((reply->reg_mask & BIT(KVMI_X86_RIP)) && !reenters &&
-		    reply->gprs.r[KVMI_X86_RIP] != kv->open.snap.rip)
+		    reply->gprs.r[KVMI_X86_RIP] != kvmi_regs_rip(kv->vcpu))
 			return -EINVAL;
 	} else if (reply->reg_mask) {
 		return -EINVAL;
@@ -262,6 +265,8 @@ static int kvmi_event_wait(struct kvmi_vcpu *kv)
 	kvm_vcpu_srcu_read_lock(vcpu);
 
 	if (ret) {
+		/* What the VMM may change before the next KVM_RUN. */
+		kvmi_regs_snapshot(kv, &kv->open.snap);
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		vcpu->stat.signal_exits++;
 		return ret;
@@ -326,7 +331,6 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	/* Ids are unique in the session, and no tool can guess a later one's. */
 	id = (++kv->next_id << 16) | (kv->index & 0xffff);
 	kv->open.exit = *ex;
-	kvmi_regs_snapshot(kv, &kv->open.snap);
 	kvmi_event_arm_timeout(kv);
 	WRITE_ONCE(kv->open.id, id);
 	/* A tool that watches finds this before the record. */

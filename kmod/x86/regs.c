@@ -89,10 +89,12 @@ u64 kvmi_regs_cr4(struct kvm_vcpu *vcpu)
 static void kvmi_regs_get_gprs(struct kvm_vcpu *vcpu,
 			       struct kvmi_x86_gprs *gprs)
 {
+	int i;
+
 	kvmi_reg_cache(vcpu, VCPU_REGS_RSP);
 	kvmi_reg_cache(vcpu, VCPU_REGS_RIP);
-	memcpy(gprs->r, vcpu->arch.regs,
-	       (KVMI_X86_RIP + 1) * sizeof(gprs->r[0]));
+	for (i = 0; i <= KVMI_X86_RIP; i++)
+		gprs->r[i] = vcpu->arch.regs[i];
 	gprs->r[KVMI_X86_RFLAGS] = kvm_call(kvm_get_rflags)(vcpu);
 }
 
