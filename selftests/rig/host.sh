@@ -68,6 +68,7 @@ put_initrd()
 	while read -r p; do
 		cp "$p" "$d/rig/bin/"
 	done < <(user_programs)
+	cp "$TREE"/selftests/scripts/*.sh "$d/rig/bin/"
 	echo 'root:x:0:0:root:/:/bin/sh
 nobody:x:65534:65534:nobody:/:/bin/sh' >"$d/etc/passwd"
 	echo 'root:x:0:' >"$d/etc/group"
