@@ -233,6 +233,7 @@ static bool kvmi_event_poll(struct kvmi_vcpu *kv)
 		    test_bit(KVMI_VCPU_F_GONE, &kv->flags))
 			return false;
 		if (alone) {
+			/* The tool that is to answer does the same. */
 			yield();
 		} else {
 			cond_resched();
@@ -467,8 +468,10 @@ int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args)
 	struct kvmi_vcpu *kv = NULL;
 	wait_queue_head_t *wq;
 	unsigned long i;
+	ktime_t timeout;
 	int ret;
 
+	timeout = ns_to_ktime(min_t(u64, args->timeout_ns, KTIME_MAX / 2));
 	if (args->flags & ~KVMI_WAIT_F_TIMEOUT)
 		return -EINVAL;
 	if (!(args->flags & KVMI_WAIT_F_TIMEOUT) && args->timeout_ns)
@@ -504,8 +507,7 @@ int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args)
 		ret = KVMI_READY ? 0 : -ETIME;
 	else
 		ret = wait_event_interruptible_hrtimeout(*wq, KVMI_READY,
-				ns_to_ktime(min_t(u64, args->timeout_ns,
-						  KTIME_MAX / 2)));
+							 timeout);
 	if (ret == -ETIME)
 		return -ETIMEDOUT;
 	if (ret)
@@ -619,8 +621,10 @@ static int kvmi_event_set_msr(struct kvmi_msr **table, u32 *nr,
 		WRITE_ONCE(msr->mode[w], args->mode);
 	}
 	/* An entry stays when it is off: the vCPU may be looking at it. */
-	if (msr == &(*table)[*nr])
+	if (msr == &(*table)[*nr]) {
+		/* Pairs with the acquire of the back ends. */
 		smp_store_release(nr, *nr + 1);
+	}
 	return 0;
 }
 
@@ -633,6 +637,7 @@ static int kvmi_event_need_msrs(struct kvmi_msr **table)
 	msrs = kcalloc(KVMI_MAX_MSRS, sizeof(*msrs), GFP_KERNEL_ACCOUNT);
 	if (!msrs)
 		return -ENOMEM;
+	/* Before nr_msrs says that there is something in it. */
 	smp_store_release(table, msrs);
 	return 0;
 }

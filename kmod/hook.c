@@ -321,11 +321,13 @@ int kvmi_hook_get(void)
 void kvmi_hook_put(void)
 {
 	struct kvmi_op *op;
+	void *fn;
 
 	if (--kvmi_hook_users)
 		return;
-	for (op = kvmi_wraps; op < kvmi_wraps + ARRAY_SIZE(kvmi_wraps); op++)
+	for (op = kvmi_wraps; op < kvmi_wraps + ARRAY_SIZE(kvmi_wraps); op++) {
+		fn = *(void **)((char *)kvmi_kvm_ops + op->offset);
 		if (op->wrap)
-			__static_call_update(op->kvm_key, op->kvm_tramp,
-				*(void **)((char *)kvmi_kvm_ops + op->offset));
+			__static_call_update(op->kvm_key, op->kvm_tramp, fn);
+	}
 }

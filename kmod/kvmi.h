@@ -250,7 +250,7 @@ struct kvmi_vcpu {
 	u64 next_id;
 	struct kvmi_reply reply;
 
-	struct mutex job_lock;
+	struct mutex job_lock;			/* one job at a time */
 	struct kvmi_job *job;
 	struct rcuwait wait;
 	struct kvmi_ring ring;
@@ -267,7 +267,7 @@ struct kvmi_vm {
 	struct rcu_head rcu;
 	struct kvm *kvm;
 	struct rw_semaphore sem;
-	struct mutex lock;
+	struct mutex lock;			/* configuration */
 	bool gone;
 	bool detached;
 	u64 attach_ns;
@@ -292,7 +292,7 @@ struct kvmi_vm {
 	u32 default_action;
 	struct delayed_work timer;
 
-	spinlock_t view_lock;
+	spinlock_t view_lock;			/* the views' tables */
 	struct xarray views;			/* struct kvmi_tree by id */
 	u32 nr_views;
 	bool view_hooks;			/* views can be had */

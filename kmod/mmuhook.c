@@ -267,12 +267,11 @@ static void notrace kvmi_ftrace_thunk(unsigned long ip, unsigned long parent_ip,
 
 	group = container_of(ops, struct kvmi_ftrace_group, ops);
 	for (i = 0; i < group->nr; i++) {
-		unsigned long addr = group->hooks[i].addr;
+		struct kvmi_ftrace_hook *hook = &group->hooks[i];
 
 		/* The patch site is behind the ENDBR where there is one. */
-		if (ip == addr || ip == addr + 4) {
-			compat_ftrace_set_ip(fregs,
-				(unsigned long)group->hooks[i].func);
+		if (ip == hook->addr || ip == hook->addr + 4) {
+			compat_ftrace_set_ip(fregs, (unsigned long)hook->func);
 			return;
 		}
 	}

@@ -288,9 +288,9 @@ void kvmi_ring_notify(struct kvmi_vm *vm, struct kvmi_ring *ring)
 {
 	struct eventfd_ctx *ctx;
 
-	/* The barrier in the first test serves for the second as well. */
 	if (wq_has_sleeper(&vm->wq))
 		wake_up_interruptible_sync_poll(&vm->wq, EPOLLIN);
+	/* The barrier in the first test serves for this one as well. */
 	if (waitqueue_active(&ring->wq))
 		wake_up_interruptible_sync_poll(&ring->wq, EPOLLIN);
 	if (rcu_access_pointer(ring->eventfd)) {

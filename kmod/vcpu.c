@@ -245,9 +245,10 @@ static int kvmi_vcpu_job_here(struct kvmi_vcpu *kv, struct kvmi_job *job)
 int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg)
 {
 	struct kvmi_job job = { .fn = fn, .arg = arg };
+	struct completion *done = &job.done;
 	int ret;
 
-	init_completion(&job.done);
+	init_completion(done);
 	if (mutex_lock_interruptible(&kv->job_lock))
 		return -EINTR;
 
@@ -261,8 +262,10 @@ int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg)
 		xchg(&kv->job, &job);
 		ret = kvmi_vcpu_call(kv);
 		if (!ret) {
-			ret = wait_for_completion_interruptible_timeout(
-					&job.done, KVMI_JOB_RETRY);
+			long left = KVMI_JOB_RETRY;
+
+			ret = wait_for_completion_interruptible_timeout(done,
+									left);
 			if (ret > 0) {
 				ret = job.ret;
 				break;
@@ -270,7 +273,7 @@ int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg)
 		}
 		/* Take it back, unless the vCPU has just begun with it. */
 		if (cmpxchg(&kv->job, &job, NULL) != &job) {
-			wait_for_completion(&job.done);
+			wait_for_completion(done);
 			ret = job.ret;
 			break;
 		}

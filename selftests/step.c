@@ -101,6 +101,7 @@ static void enabled(int nr_vcpus, int mode)
 	struct vmm *vm = vmm_create(nr_vcpus, 0);
 	struct kvmi_vm *kv = tool_attach(vm);
 	const struct kvmi_event *ev;
+	enum kvmi_event_kind step = KVMI_EVENT_STEP;
 	struct kvmi_reply reply;
 	uint64_t pc;
 	unsigned int n;
@@ -122,9 +123,8 @@ static void enabled(int nr_vcpus, int mode)
 			pc += lengths[n];
 			KTAP_EQ(kvmi_event_step(ev)->pc, pc);
 			if (n == sizeof(lengths) - 1)
-				KTAP_LIB_OK(kvmi_event_watch(kv, i,
-						KVMI_EVENT_STEP,
-						KVMI_MODE_OFF, 0));
+				KTAP_LIB_OK(kvmi_event_watch(kv, i, step,
+							     KVMI_MODE_OFF, 0));
 			if (mode == KVMI_MODE_SYNC)
 				tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
 		}

@@ -133,8 +133,8 @@ static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 		bool trapped = kvmi_ops->is_step(kv);
 
 		if (kvmi_step_over(kv, trapped) && trapped) {
-			ret = kvm_orig(handle_exit)(vcpu,
-						EXIT_FASTPATH_EXIT_HANDLED);
+			fastpath = EXIT_FASTPATH_EXIT_HANDLED;
+			ret = kvm_orig(handle_exit)(vcpu, fastpath);
 			if (ret > 0 && kv->step.owed)
 				ret = kvmi_step_post(kv);
 			return ret;

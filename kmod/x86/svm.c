@@ -148,6 +148,7 @@ static void kvmi_svm_msrs(struct kvmi_vcpu *kv, struct vmcb *vmcb, bool on)
 	bool changed = false;
 	u32 i, w;
 
+	/* Pairs with the release in kvmi_event_set_msr(). */
 	for (i = 0; i < smp_load_acquire(&kv->nr_msrs); i++) {
 		struct kvmi_msr *msr = &kv->msrs[i];
 		int bit = kvmi_svm_msr_bit(msr->index);
@@ -278,6 +279,7 @@ static bool kvmi_svm_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 cr)
 {
 	struct vmcb *vmcb = kvmi_vmcb(kv);
 	struct kvmi_x86_ev_cr *ev = &ex->payload.cr;
+	u64 info = vmcb->control.exit_info_1;
 	u32 i = cr - 3;
 
 	if (!READ_ONCE(kv->cr_mode[i]))
@@ -287,10 +289,8 @@ static bool kvmi_svm_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 cr)
 	ev->old = cr == 3 ? vmcb->save.cr3 : kvmi_regs_cr4(kv->vcpu);
 
 	/* Decode assists name the register; without, the instruction does. */
-	if (boot_cpu_has(X86_FEATURE_DECODEASSISTS) &&
-	    (vmcb->control.exit_info_1 & CR_VALID))
-		ev->new_value = kvmi_reg_read(kv->vcpu,
-					vmcb->control.exit_info_1 & 15);
+	if (boot_cpu_has(X86_FEATURE_DECODEASSISTS) && (info & CR_VALID))
+		ev->new_value = kvmi_reg_read(kv->vcpu, info & 15);
 	else if (kvmi_insn_mov_cr(kv, cr, &ev->new_value, &ev->insn_len))
 		return false;
 

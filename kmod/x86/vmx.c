@@ -120,6 +120,7 @@ static void kvmi_vmx_msrs(struct kvmi_vcpu *kv, bool on)
 		return;
 	map = __va(kvmi_vmread(MSR_BITMAP));
 
+	/* Pairs with the release in kvmi_event_set_msr(). */
 	for (i = 0; i < smp_load_acquire(&kv->nr_msrs); i++) {
 		struct kvmi_msr *msr = &kv->msrs[i];
 		int bit = kvmi_vmx_msr_bit(msr->index);
