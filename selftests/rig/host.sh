@@ -156,8 +156,12 @@ start_qemu()
 		# running an instruction that another CPU has patched meanwhile:
 		# stock kernels die of a stray int3 when they switch a static
 		# key. On one thread without counting, turns take 100 ms, and an
-		# IPI to a CPU in a guest as long.
-		cmd+=(-icount "shift=4,sleep=off")
+		# IPI to a CPU in a guest as long. A debug kernel executes many
+		# times as much in the same time of its own.
+		case $k in
+		debug*) cmd+=(-icount "shift=1,sleep=off") ;;
+		*) cmd+=(-icount "shift=4,sleep=off") ;;
+		esac
 	fi
 	timeout -k 5 "$limit" "${cmd[@]}" >"$RUN/emulator.log" 2>&1 </dev/null &
 	pid=$!
