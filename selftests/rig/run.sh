@@ -60,7 +60,7 @@ time_scale()
 rig_run()
 {
 	local host k tests='*' opts=() limit='' name rc=0 share='' args=()
-	local kmemleak='' mod=y
+	local kmemleak='' mod=y slow=''
 
 	while [ $# -gt 0 ]; do
 		case $1 in
@@ -79,7 +79,10 @@ rig_run()
 	check_host "$host"
 	check_kernel "$k"
 	name=$host-$k
-	: "${limit:=$([ "$host" = amd ] && echo 900 || echo 1500)}"
+	: "${limit:=$([ "$host" = amd ] && echo 900 || echo 1800)}"
+	if [ "$host" != amd ] || [ "$k" = debug ]; then
+		slow=y
+	fi
 
 	setup_host_packages
 	[ "$host" = amd ] || setup_bochs
@@ -107,7 +110,7 @@ rig_run()
 	put_initrd "$host" "$k" "RIG_HOST=$host" "RIG_KERNEL=$k" "RIG_SHARE=$share" \
 		"RIG_PROGRAM_TIMEOUT=$((600 * $(time_scale "$host")))" \
 		"KTAP_TIMEOUT_SCALE=$(time_scale "$host")" \
-		"KVMI_KO=/rig/kvmi.ko" "KTAP_SLOW=$([ "$host" = amd ] || echo y)" "RIG_KMEMLEAK=$kmemleak" "RIG_NOMOD=$([ -n "$mod" ] || echo y)"
+		"KVMI_KO=/rig/kvmi.ko" "KTAP_SLOW=$slow" "RIG_KMEMLEAK=$kmemleak" "RIG_NOMOD=$([ -n "$mod" ] || echo y)"
 
 	say "$name: booting; $(wc -l <"$RUN/tests") test programs"
 	local start=$SECONDS watcher
