@@ -40,13 +40,15 @@ static inline bool compat_vendor_loaded(const struct kvm_x86_ops *ops)
 #endif
 }
 
-/* tlb_remote_flush until 6.3; only Hyper-V sets it. */
+/* tlb_remote_flush until 6.3; only Hyper-V sets it, and since 6.7 only has it. */
 static inline bool compat_flush_remote_tlbs(const struct kvm_x86_ops *ops)
 {
 #ifdef KVMI_HAS_TLB_REMOTE_FLUSH
 	return ops->tlb_remote_flush;
-#else
+#elif IS_ENABLED(CONFIG_HYPERV)
 	return ops->flush_remote_tlbs;
+#else
+	return false;
 #endif
 }
 
