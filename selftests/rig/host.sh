@@ -86,7 +86,7 @@ nobody:x:65534:65534:nobody:/:/bin/sh' >"$d/etc/passwd"
 boot()
 {
 	local host=$1 k=$2 limit=$3 rc=0 pid tails=() append=
-	local smp=2 mem=2048 share='' icount='' live=''
+	local smp='' mem=2048 share='' icount='' live=''
 
 	shift 3
 	while [ $# -gt 0 ]; do
@@ -101,6 +101,11 @@ boot()
 		esac
 		shift
 	done
+	# Bochs interleaves two CPUs well; TCG does not, see start_qemu().
+	if [ -z "$smp" ]; then
+		smp=2
+		[ "$host" != amd ] || smp=1
+	fi
 
 	# loglevel=5: warnings and worse reach the console as they happen; the
 	# rest of the log is printed at the end.  An oops ends the run at once.
