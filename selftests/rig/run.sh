@@ -116,11 +116,7 @@ rig_run()
 	local start=$SECONDS watcher
 	watch_run "$name" &
 	watcher=$!
-	if [ -n "$share" ] && grep -q '\.sh$' "$RUN/tests"; then
-		boot_twice "$host" "$k" "$limit" "${opts[@]}"
-	else
-		boot "$host" "$k" "$limit" "${opts[@]}"
-	fi
+	boot "$host" "$k" "$limit" "${opts[@]}"
 	kill "$watcher" 2>/dev/null || :
 	wait "$watcher" 2>/dev/null || :
 
@@ -147,29 +143,6 @@ rig_run()
 	say "$name: done in $((SECONDS - start)) s; log: $OUT/logs/$name.log"
 	rm -rf "$RUN"
 	return "$rc"
-}
-
-# The programs on several CPUs; then the scripts on a host of one, where a full
-# guest is several times as fast (see start_qemu).  Both are one run.
-boot_twice()
-{
-	local status=0 f
-
-	if grep -qv '\.sh$' "$RUN/tests"; then
-		boot "$@" --append "rig.only=programs"
-		status=$STATUS
-		for f in serial console; do
-			mv "$RUN/$f" "$RUN/$f.1"
-		done
-		: >"$RUN/serial"
-		: >"$RUN/console"
-	fi
-	boot "$@" --smp 1 --append "rig.only=scripts"
-	[ "$status" = 0 ] || STATUS=$status
-	for f in serial console; do
-		[ ! -e "$RUN/$f.1" ] || cat "$RUN/$f" >>"$RUN/$f.1"
-		[ ! -e "$RUN/$f.1" ] || mv "$RUN/$f.1" "$RUN/$f"
-	done
 }
 
 # One line per test program, as they start.
