@@ -90,6 +90,7 @@ rig_check()
 	setup_rootfs
 	# The slow ones first.
 	for h in intel amd-strict amd; do
+		[[ " $ALL_HOSTS " == *" $h "* ]] || continue
 		for k in $ALL_KERNELS; do
 			runs+=("$h-$k")
 		done
@@ -119,7 +120,11 @@ rig_rows()
 
 rig_check_debug()
 {
-	local runs=(intel-debug amd-debug) n
+	local runs=() h n
+
+	for h in intel amd; do
+		[[ " $ALL_HOSTS " != *" $h "* ]] || runs+=("$h-debug")
+	done
 
 	setup_host_packages
 	setup_kernel debug

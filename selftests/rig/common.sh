@@ -9,7 +9,7 @@ CACHE=${KVMI_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kvmi}
 OUT=${KVMI_OUT:-$TREE/out}
 JOBS=${KVMI_JOBS:-$(nproc)}
 
-ALL_HOSTS="amd amd-strict intel"
+ALL_HOSTS=${KVMI_HOSTS:-"amd amd-strict intel"}
 ALL_KERNELS="6.1 6.12"
 
 # Perl and the kernel's scripts complain at length about a missing locale.
