@@ -206,7 +206,7 @@ unpack_closure_locked()
 
 # What the emulated host may load; what they depend on comes along.
 # (msr is for its guest.)
-MODULES_WANTED="kvm kvm-amd kvm-intel 9p 9pnet_virtio msr"
+MODULES_WANTED="kvm kvm-amd kvm-intel virtio_pci 9p 9pnet_virtio msr"
 
 setup_kernel_locked()
 {
