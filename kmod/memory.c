@@ -31,14 +31,21 @@ static int kvmi_memory_slot(struct kvm *kvm, gfn_t gfn,
 	return 0;
 }
 
-/* Copy a page, or a part, by KVM's mapping. @bounce is a page. */
+/*
+ * Copy a page, or a part, by KVM's mapping: to @buf if that is mapped, which saves
+ * copying it twice, else to @bounce, a page.
+ *
+ * Return: true if it is in either; then *@direct says which.
+ */
 static bool kvmi_memory_read_leaf(struct kvm *kvm, gfn_t gfn, u32 offset,
-				  void *bounce, u32 len)
+				  void __user *buf, void *bounce, u32 len,
+				  bool *direct)
 {
 	struct kvmi_tdp_leaf leaf;
 	struct kvm_vcpu *vcpu;
 	bool found = false;
 	unsigned long i;
+	const void *from;
 	kvm_pfn_t pfn;
 	hpa_t root;
 
@@ -53,9 +60,14 @@ static bool kvmi_memory_read_leaf(struct kvm *kvm, gfn_t gfn, u32 offset,
 			pfn = kvmi_tdp_leaf_pfn(&leaf, gfn);
 			/* Device memory given to the guest has no page. */
 			if (pfn_valid(pfn)) {
-				memcpy(bounce,
-				       page_address(pfn_to_page(pfn)) + offset,
-				       len);
+				from = page_address(pfn_to_page(pfn)) + offset;
+				/* No fault can be dealt with under the lock. */
+				pagefault_disable();
+				*direct = !__copy_to_user_inatomic(buf, from,
+								   len);
+				pagefault_enable();
+				if (!*direct)
+					memcpy(bounce, from, len);
 				found = true;
 			}
 		}
@@ -173,22 +185,25 @@ static int kvmi_memory_read(struct kvmi_vm *vm, gfn_t gfn, u32 offset,
 {
 	struct kvm_memory_slot *slot;
 	struct page *page;
+	bool direct = false;
 	bool found = false;
 	void *kaddr;
 	int idx;
 	int ret;
 
+	if (!access_ok(buf, len))
+		return -EFAULT;
 	ret = kvmi_vm_get(vm);
 	if (ret)
 		return ret;
 	idx = srcu_read_lock(&vm->kvm->srcu);
 	ret = kvmi_memory_slot(vm->kvm, gfn, &slot);
 	if (!ret)
-		found = kvmi_memory_read_leaf(vm->kvm, gfn, offset, bounce,
-					      len);
+		found = kvmi_memory_read_leaf(vm->kvm, gfn, offset, buf, bounce,
+					      len, &direct);
 	srcu_read_unlock(&vm->kvm->srcu, idx);
 	kvmi_vm_unget(vm);
-	if (ret)
+	if (ret || direct)
 		return ret;
 
 	if (!found) {
