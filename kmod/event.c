@@ -17,10 +17,7 @@
 #include <linux/slab.h>
 
 #include "hook.h"
-
-/* How often a polled-for answer is looked for before the vCPU sleeps. */
-#define KVMI_POLL_YIELDS	128
-#define KVMI_POLL_SPINS		4096
+#include "poll.h"
 
 /**
  * kvmi_events_supported - kinds that can be enabled
@@ -32,47 +29,6 @@ u64 kvmi_events_supported(void)
 	return BIT_ULL(KVMI_EVENT_ACCESS) | BIT_ULL(KVMI_EVENT_BREAKPOINT) |
 	       BIT_ULL(KVMI_EVENT_STEP) | BIT_ULL(KVMI_EVENT_X86_CR) |
 	       BIT_ULL(KVMI_EVENT_X86_MSR) | BIT_ULL(KVMI_EVENT_X86_CPUID);
-}
-
-/* ---- records ------------------------------------------------------------- */
-
-/* Post a record; @id is 0 for one that awaits no answer. */
-static bool kvmi_event_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex,
-			    u64 id)
-{
-	u32 size = sizeof(struct kvmi_event) + ex->size +
-		   kvmi_regs_size(ex->regs);
-	struct kvmi_ring *ring = &kv->ring;
-	struct kvmi_event *rec;
-	u32 i;
-
-	rec = kvmi_ring_reserve(ring, size);
-	if (!rec)
-		return false;
-
-	rec->size = size;
-	rec->kind = ex->kind;
-	rec->flags = id ? KVMI_EVENT_F_SYNC : 0;
-	rec->vcpu = kv->index;
-	rec->payload = ex->size;
-	rec->id = id;
-	rec->seq = ring->seq;
-	rec->time_ns = ktime_get_ns();
-	/* KVM reads it at every exit. */
-	rec->guest_tsc = kv->vcpu->arch.last_guest_tsc;
-	rec->regs = ex->regs;
-	rec->view = kv->view;
-	/* A few words, in line. */
-	for (i = 0; i < ex->size / sizeof(u64); i++)
-		((u64 *)(rec + 1))[i] = ex->payload.raw[i];
-	if (ex->regs)
-		kvmi_regs_fill(kv, ex->regs, (void *)(rec + 1) + ex->size);
-
-	if (id)
-		WRITE_ONCE(ring->header->open_event, id);
-	kvmi_ring_commit(ring, size);
-	kvmi_ring_notify(kv->vm, ring);
-	return true;
 }
 
 /* ---- the answer ------------------------------------------------------------ */
@@ -89,6 +45,29 @@ static bool kvmi_event_answered(struct kvmi_vcpu *kv)
 	       test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
 }
 
+/* Once: the tool can change it at any moment. */
+static void kvmi_reply_copy(struct kvmi_vcpu *kv)
+{
+	const struct kvmi_reply *from = &kv->ring.tool->reply;
+	struct kvmi_reply *reply = &kv->reply;
+
+	memcpy(reply, from, offsetof(struct kvmi_reply, gprs));
+	barrier();
+	if (reply->flags & KVMI_REPLY_REGS)
+		reply->gprs = from->gprs;
+}
+
+/* Of a newer tool: all that is not known here must be zero. */
+static bool kvmi_reply_fits(struct kvmi_vcpu *kv)
+{
+	const void *reply = &kv->ring.tool->reply;
+	u32 size = kv->reply.size;
+
+	return size <= PAGE_SIZE - offset_in_page(reply) &&
+	       !memchr_inv(reply + sizeof(kv->reply), 0,
+			   size - sizeof(kv->reply));
+}
+
 static int kvmi_reply_check(struct kvmi_vcpu *kv)
 {
 	const struct kvmi_exit *ex = &kv->open.exit;
@@ -96,20 +75,16 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 	u32 steps = reply->flags & (KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP);
 	u32 views = reply->flags & (KVMI_REPLY_VIEW | KVMI_REPLY_FAST_STEP);
 	bool reenters;
-	int i;
 
 	if (reply->size < sizeof(*reply))
 		return -EINVAL;
-	if (reply->size > sizeof(*reply))
+	if (reply->size > sizeof(*reply) && !kvmi_reply_fits(kv))
 		return -E2BIG;
 	if (reply->flags & ~(KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
 			     KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP))
 		return -EINVAL;
 	if (reply->pad)
 		return -EINVAL;
-	for (i = 0; i < ARRAY_SIZE(reply->reserved); i++)
-		if (reply->reserved[i])
-			return -EINVAL;
 
 	switch (reply->action) {
 	case KVMI_ACTION_CONTINUE:
@@ -162,6 +137,14 @@ static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
 	clear_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
 }
 
+/* As kvmi_exit_act(), but for a call in the usual case. */
+static int kvmi_event_continue(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
+{
+	if (likely(ex->cont == KVMI_CONT_ORIG))
+		return kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_NONE);
+	return kvmi_exit_act(kv, ex);
+}
+
 /* Act: the answer is in kv->reply, or there is none. */
 static int kvmi_event_finish(struct kvmi_vcpu *kv)
 {
@@ -178,7 +161,7 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	}
 
 	if (kvmi_reply_here(kv)) {
-		memcpy(reply, &kv->ring.tool->reply, sizeof(*reply));
+		kvmi_reply_copy(kv);
 		error = kvmi_reply_check(kv);
 		if (error) {
 			WRITE_ONCE(kv->ring.header->bad_replies,
@@ -211,36 +194,29 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	case KVMI_ACTION_CRASH:
 		return kvmi_exit_crash(kv);
 	default:
-		return kvmi_exit_act(kv, ex);
+		return kvmi_event_continue(kv, ex);
 	}
 }
 
 /* ---- waiting ---------------------------------------------------------------- */
 
-/* The tool says that it watches: it will answer before a sleep would pay. */
 static bool kvmi_event_poll(struct kvmi_vcpu *kv)
 {
-	bool alone = num_online_cpus() == 1;
-	int tries = alone ? KVMI_POLL_YIELDS : KVMI_POLL_SPINS;
+	bool told = READ_ONCE(kv->ring.tool->flags) & KVMI_TOOL_POLLS;
+	struct kvmi_poll_state state;
+	bool answered;
 
-	if (!(READ_ONCE(kv->ring.tool->flags) & KVMI_TOOL_POLLS))
+	if (!kvmi_poll_begin(&kv->poll, &state, told))
 		return false;
-
-	while (tries--) {
-		if (kvmi_event_answered(kv))
-			return true;
-		if (signal_pending(current) || READ_ONCE(kv->job) ||
+	do {
+		answered = kvmi_event_answered(kv);
+		if (answered || signal_pending(current) ||
+		    READ_ONCE(kv->job) ||
 		    test_bit(KVMI_VCPU_F_GONE, &kv->flags))
-			return false;
-		if (alone) {
-			/* The tool that is to answer does the same. */
-			yield();
-		} else {
-			cond_resched();
-			cpu_relax();
-		}
-	}
-	return false;
+			break;
+	} while (kvmi_poll_again(&state));
+	kvmi_poll_end(&kv->poll, answered);
+	return answered;
 }
 
 static int kvmi_event_sleep(struct kvmi_vcpu *kv)
@@ -253,7 +229,9 @@ static int kvmi_event_sleep(struct kvmi_vcpu *kv)
 		ret = kvmi_vcpu_sleep(kv, kvmi_event_answered);
 	}
 	/* An answered vCPU that is paused as well stays here. */
-	return ret ? ret : kvmi_vcpu_park(kv);
+	if (!ret && unlikely(READ_ONCE(kv->pause_count)))
+		ret = kvmi_vcpu_park(kv);
+	return ret;
 }
 
 static int kvmi_event_wait(struct kvmi_vcpu *kv)
@@ -310,7 +288,7 @@ static void kvmi_event_arm_timeout(struct kvmi_vcpu *kv)
  * kvmi_event_raise - report an exit and do what is answered
  * @kv: the vCPU; called within handle_exit or vcpu_pre_run on its thread, with
  *	kvm->srcu held and KVM's bookkeeping of the exit done
- * @ex: the exit; copied
+ * @ex: the exit; copied, unless it is the vCPU's own, kv->open.exit
  *
  * Return: as kvm_x86_ops.handle_exit: above 0 to enter the guest again.
  */
@@ -324,20 +302,21 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 
 	kv->ring.seq++;
 	if (ex->mode != KVMI_MODE_SYNC) {
-		if (!kvmi_event_post(kv, ex, 0))
+		if (!kvmi_ring_post(kv, ex, 0))
 			kvmi_ring_drop(&kv->ring, ex->kind);
-		return kvmi_exit_act(kv, ex);
+		return kvmi_event_continue(kv, ex);
 	}
 
 	/* Ids are unique in the session, and no tool can guess a later one's. */
 	id = (++kv->next_id << 16) | (kv->index & 0xffff);
-	kv->open.exit = *ex;
+	if (ex != &kv->open.exit)
+		kv->open.exit = *ex;
 	kvmi_event_arm_timeout(kv);
 	WRITE_ONCE(kv->open.id, id);
 	/* A tool that watches finds this before the record. */
 	WRITE_ONCE(kv->ring.header->state, KVMI_RING_POLLING);
 
-	while (!kvmi_event_post(kv, ex, id)) {
+	while (!kvmi_ring_post(kv, ex, id)) {
 		int ret = kvmi_event_wait_room(kv);
 
 		if (ret) {
@@ -386,7 +365,7 @@ int kvmi_event_resume(struct kvmi_vcpu *kv)
 	kvmi_event_close(kv, -ECANCELED);
 	kvmi_step_cancel(kv);
 	kv->ring.seq++;
-	if (!kvmi_event_post(kv, &cancelled, 0))
+	if (!kvmi_ring_post(kv, &cancelled, 0))
 		kvmi_ring_drop(&kv->ring, cancelled.kind);
 	return 1;
 }
@@ -456,6 +435,29 @@ __poll_t kvmi_event_pending(struct kvmi_vm *vm)
 	return mask;
 }
 
+/* @kv: of a ring, or NULL for any */
+static bool kvmi_event_unread(struct kvmi_vm *vm, struct kvmi_vcpu *kv)
+{
+	return kv ? kvmi_ring_unread(&kv->ring) : kvmi_vm_unread(vm);
+}
+
+static bool kvmi_event_poll_any(struct kvmi_vm *vm, struct kvmi_vcpu *kv)
+{
+	struct kvmi_poll_state state;
+	bool unread;
+
+	if (!kvmi_poll_begin(&vm->poll, &state, false))
+		return false;
+	do {
+		unread = kvmi_event_unread(vm, kv);
+		if (unread || signal_pending(current) ||
+		    READ_ONCE(vm->detached))
+			break;
+	} while (kvmi_poll_again(&state));
+	kvmi_poll_end(&vm->poll, unread);
+	return unread;
+}
+
 /**
  * kvmi_event_wait_any - KVMI_WAIT
  * @vm: of the session; not necessarily attached any more
@@ -499,8 +501,11 @@ int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args)
 		wq = &kv->ring.wq;
 	}
 
-#define KVMI_READY	((kv ? kvmi_ring_unread(&kv->ring) :		\
-			  kvmi_vm_unread(vm)) || READ_ONCE(vm->detached))
+	if ((args->timeout_ns || !(args->flags & KVMI_WAIT_F_TIMEOUT)) &&
+	    kvmi_event_poll_any(vm, kv))
+		return 0;
+
+#define KVMI_READY	(kvmi_event_unread(vm, kv) || READ_ONCE(vm->detached))
 	if (!(args->flags & KVMI_WAIT_F_TIMEOUT))
 		ret = wait_event_interruptible(*wq, KVMI_READY);
 	else if (!args->timeout_ns)
@@ -508,14 +513,12 @@ int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args)
 	else
 		ret = wait_event_interruptible_hrtimeout(*wq, KVMI_READY,
 							 timeout);
+#undef KVMI_READY
 	if (ret == -ETIME)
 		return -ETIMEDOUT;
 	if (ret)
 		return -EINTR;
-	if (kv ? kvmi_ring_unread(&kv->ring) : kvmi_vm_unread(vm))
-		return 0;
-#undef KVMI_READY
-	return -ENODEV;
+	return kvmi_event_unread(vm, kv) ? 0 : -ENODEV;
 }
 
 /* ---- configuration --------------------------------------------------------------- */

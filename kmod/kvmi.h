@@ -50,6 +50,16 @@ struct kvmi_vcpu;
 #define KVMI_DEFAULT_RING	SZ_64K
 
 /**
+ * struct kvmi_poll - what is known of looking before sleeping (poll.c)
+ * @skip: so many waits are not to look
+ * @backoff: how many that was last; 0: it pays
+ */
+struct kvmi_poll {
+	u32 skip;
+	u32 backoff;
+};
+
+/**
  * struct kvmi_ring - shared memory of one vCPU
  * @header: kernel-written pages: struct kvmi_ring_header, then the records
  * @tool: the tool's page; hostile
@@ -253,6 +263,7 @@ struct kvmi_vcpu {
 	struct mutex job_lock;			/* one job at a time */
 	struct kvmi_job *job;
 	struct rcuwait wait;
+	struct kvmi_poll poll;
 	struct kvmi_ring ring;
 	struct kvmi_tdp_cache tdp;
 };
@@ -298,6 +309,7 @@ struct kvmi_vm {
 	bool view_hooks;			/* views can be had */
 
 	wait_queue_head_t wq;			/* tools that wait for any ring */
+	struct kvmi_poll poll;			/* theirs */
 };
 
 /**
@@ -310,7 +322,8 @@ struct kvmi_vm {
  * @arm: interrupts off, before every entry of L1: make the controls in force
  *	agree with @want (KVMI_WANT_*)
  * @disarm: vCPU loaded: give back every control
- * @exit_begin: first thing after an exit: take back what must not be seen
+ * @exit_begin: first thing after an exit, if a step was armed: take back what
+ *	must not be seen
  * @is_step: the exit is the trap of a step
  * @decode: is the exit an event that was armed? fills @ex
  * @finish: KVMI_CONT_VENDOR
@@ -402,7 +415,6 @@ static __always_inline bool kvmi_vcpu_maybe(const struct kvm_vcpu *vcpu)
 
 /* vcpu.c */
 struct kvmi_vcpu *kvmi_vcpu_enter(struct kvm_vcpu *vcpu);
-void kvmi_vcpu_leave(struct kvmi_vcpu *kv);
 struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu);
 void kvmi_vcpu_free(struct kvmi_vcpu *kv);
 int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg);
@@ -421,10 +433,8 @@ void kvmi_ring_fini(struct kvmi_ring *ring);
 int kvmi_ring_get(struct kvmi_vcpu *kv, struct kvmi_get_ring *args);
 int kvmi_ring_mmap(struct kvmi_vm *vm, struct vm_area_struct *vma);
 bool kvmi_ring_unread(struct kvmi_ring *ring);
-void *kvmi_ring_reserve(struct kvmi_ring *ring, u32 size);
-void kvmi_ring_commit(struct kvmi_ring *ring, u32 size);
+bool kvmi_ring_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex, u64 id);
 void kvmi_ring_drop(struct kvmi_ring *ring, u32 kind);
-void kvmi_ring_notify(struct kvmi_vm *vm, struct kvmi_ring *ring);
 
 /* event.c */
 int kvmi_event_control(struct kvmi_vm *vm, struct kvmi_control_event *args);
@@ -450,6 +460,20 @@ static inline bool kvmi_step_active(struct kvmi_vcpu *kv)
 }
 
 /**
+ * kvmi_vcpu_leave - the end of kvmi_vcpu_enter()
+ * @kv: may be freed as soon as this is called
+ */
+static __always_inline void kvmi_vcpu_leave(struct kvmi_vcpu *kv)
+{
+	bool gone = test_bit(KVMI_VCPU_F_GONE, &kv->flags);
+
+	/* Pairs with smp_load_acquire() in kvmi_vm_drain(). */
+	smp_store_release(&kv->inflight, kv->inflight - 1);
+	if (unlikely(gone))
+		wake_up_all(&kvmi_drain_wq);
+}
+
+/**
  * kvmi_vcpu_find - what kvmi knows of a vCPU
  * @vcpu: KVM's
  *
@@ -467,7 +491,14 @@ static __always_inline struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu)
 	return NULL;
 }
 
-/* Can any exit or entry of the vCPU concern us? */
+/* Can an entry of the vCPU concern us? CPUID exits anyway, on both vendors. */
+static __always_inline bool kvmi_vcpu_entry_busy(struct kvmi_vcpu *kv)
+{
+	return (READ_ONCE(kv->want) & ~KVMI_WANT_CPUID) | kv->armed.bits |
+	       kv->step.mode;
+}
+
+/* Can an exit? */
 static __always_inline bool kvmi_vcpu_busy(struct kvmi_vcpu *kv)
 {
 	return READ_ONCE(kv->want) | kv->armed.bits | READ_ONCE(kv->view) |
@@ -571,13 +602,31 @@ static inline bool kvmi_in_l1(struct kvm_vcpu *vcpu)
 #define KVMI_REGS_ALL	(KVMI_REGS_GENERAL | KVMI_REGS_CONTROL | \
 			 KVMI_REGS_SEGMENT)
 
+/**
+ * kvmi_regs_size - bytes of register sets
+ * @sets: KVMI_REGS_*
+ *
+ * Return: their sum.
+ */
+static inline u32 kvmi_regs_size(u32 sets)
+{
+	u32 size = 0;
+
+	if (sets & KVMI_REGS_GENERAL)
+		size += sizeof(struct kvmi_x86_gprs);
+	if (sets & KVMI_REGS_CONTROL)
+		size += sizeof(struct kvmi_x86_control);
+	if (sets & KVMI_REGS_SEGMENT)
+		size += sizeof(struct kvmi_x86_segments);
+	return size;
+}
+
 u64 kvmi_regs_rip(struct kvm_vcpu *vcpu);
 u64 kvmi_reg_read(struct kvm_vcpu *vcpu, int reg);
 u64 kvmi_regs_rflags(struct kvmi_vcpu *kv);
 u64 kvmi_regs_cr3(struct kvm_vcpu *vcpu);
 u64 kvmi_regs_cr4(struct kvm_vcpu *vcpu);
 u64 kvmi_regs_cr0(struct kvm_vcpu *vcpu);
-u32 kvmi_regs_size(u32 sets);
 void kvmi_regs_fill(struct kvmi_vcpu *kv, u32 sets, void *buf);
 void kvmi_regs_set_gprs(struct kvmi_vcpu *kv, u32 mask,
 			const struct kvmi_x86_gprs *gprs);

@@ -12,6 +12,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -217,14 +218,20 @@ bool kvmi_ring_unread(struct kvmi_ring *ring)
 }
 
 /**
- * kvmi_ring_reserve - room for a record
+ * kvmi_ring_drop - count a record that did not fit
  * @ring: of the calling vCPU
- * @size: bytes, a multiple of 8
- *
- * Return: where to build it, then call kvmi_ring_commit(); NULL if the ring is
- * full, or the tool's position makes no sense.
+ * @kind: enum kvmi_event_kind
  */
-void *kvmi_ring_reserve(struct kvmi_ring *ring, u32 size)
+void kvmi_ring_drop(struct kvmi_ring *ring, u32 kind)
+{
+	struct kvmi_ring_header *header = ring->header;
+
+	WRITE_ONCE(header->dropped[kind], header->dropped[kind] + 1);
+	WRITE_ONCE(header->dropped_total, header->dropped_total + 1);
+}
+
+/* Room for a record of @size bytes, a multiple of 8; NULL if there is none. */
+static struct kvmi_event *kvmi_ring_reserve(struct kvmi_ring *ring, u32 size)
 {
 	void *data = (void *)ring->header +
 		     PAGE_ALIGN(sizeof(struct kvmi_ring_header));
@@ -234,6 +241,7 @@ void *kvmi_ring_reserve(struct kvmi_ring *ring, u32 size)
 	u32 tail = ring->size - offset;
 	struct kvmi_event *pad;
 
+	/* Full, or the tool's position makes no sense. */
 	if (used > ring->size)
 		return NULL;
 	if (tail >= size)
@@ -250,41 +258,11 @@ void *kvmi_ring_reserve(struct kvmi_ring *ring, u32 size)
 	return data;
 }
 
-/**
- * kvmi_ring_commit - show a record to the tool
- * @ring: of the calling vCPU
- * @size: as given to kvmi_ring_reserve()
+/*
+ * Wake who waits for a record. The wake-ups are of the kind that does not preempt
+ * the caller: it either waits itself at once, or runs the guest.
  */
-void kvmi_ring_commit(struct kvmi_ring *ring, u32 size)
-{
-	ring->producer += size;
-	WRITE_ONCE(ring->header->posted, ring->header->posted + 1);
-	/* Pairs with the acquire of the tool. */
-	smp_store_release(&ring->header->producer, ring->producer);
-}
-
-/**
- * kvmi_ring_drop - count a record that did not fit
- * @ring: of the calling vCPU
- * @kind: enum kvmi_event_kind
- */
-void kvmi_ring_drop(struct kvmi_ring *ring, u32 kind)
-{
-	struct kvmi_ring_header *header = ring->header;
-
-	WRITE_ONCE(header->dropped[kind], header->dropped[kind] + 1);
-	WRITE_ONCE(header->dropped_total, header->dropped_total + 1);
-}
-
-/**
- * kvmi_ring_notify - wake who waits for a record
- * @vm: the VM
- * @ring: of the calling vCPU
- *
- * The wake-ups are of the kind that does not preempt the caller: it either goes
- * to sleep itself at once, or runs the guest.
- */
-void kvmi_ring_notify(struct kvmi_vm *vm, struct kvmi_ring *ring)
+static void kvmi_ring_notify(struct kvmi_vm *vm, struct kvmi_ring *ring)
 {
 	struct eventfd_ctx *ctx;
 
@@ -300,4 +278,52 @@ void kvmi_ring_notify(struct kvmi_vm *vm, struct kvmi_ring *ring)
 			compat_eventfd_signal(ctx);
 		rcu_read_unlock();
 	}
+}
+
+/**
+ * kvmi_ring_post - post the record of an event
+ * @kv: the calling vCPU
+ * @ex: what is to be told
+ * @id: of a synchronous event, or 0
+ *
+ * Return: false if the ring is full, or the tool's position makes no sense.
+ */
+bool kvmi_ring_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex, u64 id)
+{
+	u32 size = sizeof(struct kvmi_event) + ex->size +
+		   kvmi_regs_size(ex->regs);
+	struct kvmi_ring *ring = &kv->ring;
+	struct kvmi_event *rec;
+	u32 i;
+
+	rec = kvmi_ring_reserve(ring, size);
+	if (!rec)
+		return false;
+
+	rec->size = size;
+	rec->kind = ex->kind;
+	rec->flags = id ? KVMI_EVENT_F_SYNC : 0;
+	rec->vcpu = kv->index;
+	rec->payload = ex->size;
+	rec->id = id;
+	rec->seq = ring->seq;
+	rec->time_ns = ktime_get_ns();
+	/* KVM reads it at every exit. */
+	rec->guest_tsc = kv->vcpu->arch.last_guest_tsc;
+	rec->regs = ex->regs;
+	rec->view = kv->view;
+	/* A few words, in line. */
+	for (i = 0; i < ex->size / sizeof(u64); i++)
+		((u64 *)(rec + 1))[i] = ex->payload.raw[i];
+	if (ex->regs)
+		kvmi_regs_fill(kv, ex->regs, (void *)(rec + 1) + ex->size);
+
+	if (id)
+		WRITE_ONCE(ring->header->open_event, id);
+	ring->producer += size;
+	WRITE_ONCE(ring->header->posted, ring->header->posted + 1);
+	/* Pairs with the acquire of the tool. */
+	smp_store_release(&ring->header->producer, ring->producer);
+	kvmi_ring_notify(kv->vm, ring);
+	return true;
 }

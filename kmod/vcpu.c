@@ -47,20 +47,6 @@ struct kvmi_vcpu *kvmi_vcpu_enter(struct kvm_vcpu *vcpu)
 }
 
 /**
- * kvmi_vcpu_leave - the end of kvmi_vcpu_enter()
- * @kv: may be freed as soon as this is called
- */
-void kvmi_vcpu_leave(struct kvmi_vcpu *kv)
-{
-	bool gone = test_bit(KVMI_VCPU_F_GONE, &kv->flags);
-
-	/* Pairs with smp_load_acquire() in kvmi_vm_drain(). */
-	smp_store_release(&kv->inflight, kv->inflight - 1);
-	if (unlikely(gone))
-		wake_up_all(&kvmi_drain_wq);
-}
-
-/**
  * kvmi_vcpu_create - begin to watch a vCPU
  * @vm: attached, vm->lock held
  * @vcpu: one of its vCPUs

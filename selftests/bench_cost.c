@@ -135,6 +135,8 @@ static struct bench_vm make_vm(void)
 {
 	struct bench_vm b = { .vm = vmm_create(1, 0) };
 
+	/* Where the CPU has no NRIPS, KVM walks them at every CPUID. */
+	vmm_use_large_pages(b.vm);
 	b.samples = vmm_alloc_pages(b.vm, (ROUNDS * 8 + PAGE - 1) / PAGE);
 	b.target = vmm_alloc_pages(b.vm, 1);
 	return b;
@@ -179,7 +181,7 @@ static void signal_side(struct pong *p, int side)
 	}
 	__atomic_store_n(&p->word[side], 1, __ATOMIC_SEQ_CST);
 	if (p->kind == FUTEX)
-		syscall(SYS_futex, &p->word[side], FUTEX_WAKE, 1, NULL, NULL, 0);
+		syscall(SYS_futex, &p->word[side], FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 static void await_side(struct pong *p, int side)
@@ -192,7 +194,7 @@ static void await_side(struct pong *p, int side)
 	}
 	while (!__atomic_load_n(&p->word[side], __ATOMIC_SEQ_CST)) {
 		if (p->kind == FUTEX)
-			syscall(SYS_futex, &p->word[side], FUTEX_WAIT, 0, NULL,
+			syscall(SYS_futex, &p->word[side], FUTEX_WAIT_PRIVATE, 0, NULL,
 				NULL, 0);
 		else
 			sched_yield();
@@ -263,6 +265,8 @@ static void answer_all(struct kvmi_vm *kv, enum how how, int n,
 		KTAP_LIB_OK(kvmi_ring_answer(ring, id, reply));
 		if (how == POLL)
 			KTAP_EQ(poll(&pfd, 1, -1), 1);
+		else
+			sched_yield();
 		while (kvmi_ring_next(ring, &ev) != 1)
 			sched_yield();
 	}

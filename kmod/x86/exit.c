@@ -72,6 +72,7 @@ static u64 kvmi_entry(struct kvmi_vcpu *kv, u64 run_flags)
 		want &= ~KVMI_WANT_STEP;
 	}
 
+	want &= ~KVMI_WANT_CPUID;
 	if (want | kv->armed.bits)
 		kvmi_hot(arm)(kv, want);
 	return run_flags;
@@ -83,7 +84,7 @@ static noinline fastpath_t kvmi_vcpu_run_watched(struct kvm_vcpu *vcpu,
 	/* Interrupts are off: an RCU read-side section. */
 	struct kvmi_vcpu *kv = kvmi_vcpu_find(vcpu);
 
-	if (kv && kvmi_vcpu_busy(kv))
+	if (kv && kvmi_vcpu_entry_busy(kv))
 		run_flags = kvmi_entry(kv, run_flags);
 	return kvm_orig(vcpu_run)(vcpu, run_flags);
 }
@@ -118,11 +119,13 @@ static int kvmi_exit_event(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 
 static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 {
+	/* No event is open: the vCPU was in the guest. */
+	struct kvmi_exit *ex = &kv->open.exit;
 	struct kvm_vcpu *vcpu = kv->vcpu;
-	struct kvmi_exit ex;
 	int ret;
 
-	kvmi_hot(exit_begin)(kv);
+	if (kv->armed.bits & KVMI_WANT_STEP)
+		kvmi_hot(exit_begin)(kv);
 	if (unlikely(kv->deferred.valid))
 		kvmi_undefer(kv);
 
@@ -141,10 +144,10 @@ static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 		}
 	}
 
-	if (fastpath == EXIT_FASTPATH_NONE && kvmi_hot(decode)(kv, &ex)) {
-		ret = kvmi_exit_event(kv, &ex);
-	} else if (kv->view && kvmi_hot(fault)(kv, &ex.payload.access)) {
-		ret = kvmi_view_fault(kv, fastpath, &ex);
+	if (fastpath == EXIT_FASTPATH_NONE && kvmi_hot(decode)(kv, ex)) {
+		ret = kvmi_exit_event(kv, ex);
+	} else if (kv->view && kvmi_hot(fault)(kv, &ex->payload.access)) {
+		ret = kvmi_view_fault(kv, fastpath, ex);
 	} else {
 		/* Of ours, a nested guest must inherit nothing. */
 		if (unlikely(kv->armed.bits) && kvmi_ops->nested_entry(kv))
@@ -369,8 +372,9 @@ void kvmi_exit_cpuid(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 insn_len)
 {
 	struct kvmi_x86_ev_cpuid *ev = &ex->payload.cpuid;
 
-	ev->function = kvmi_reg_read(kv->vcpu, VCPU_REGS_RAX);
-	ev->index = kvmi_reg_read(kv->vcpu, VCPU_REGS_RCX);
+	/* These two are saved at every exit. */
+	ev->function = kv->vcpu->arch.regs[VCPU_REGS_RAX];
+	ev->index = kv->vcpu->arch.regs[VCPU_REGS_RCX];
 	ev->insn_len = insn_len;
 	ev->pad = 0;
 

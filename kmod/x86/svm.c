@@ -205,8 +205,7 @@ static void kvmi_svm_arm(struct kvmi_vcpu *kv, u32 want)
 {
 	struct vmcb *vmcb = kvmi_vmcb(kv);
 
-	if (want != kv->armed.bits || (want & ~KVMI_WANT_CPUID))
-		kvmi_svm_apply(kv, vmcb, want);
+	kvmi_svm_apply(kv, vmcb, want);
 
 	/*
 	 * TF must not be pushed on the guest's stack with an event that is

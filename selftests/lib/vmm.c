@@ -204,6 +204,16 @@ static void make_page_tables(struct vmm *vm)
 	pt[0] = 0;
 }
 
+void vmm_use_large_pages(struct vmm *vm)
+{
+	const uint64_t leaf = PTE_P | PTE_W | PTE_U | PTE_A | PTE_D | PTE_PS;
+	uint64_t *pd = vmm_gpa(vm, GUEST_PD);
+	uint64_t i;
+
+	for (i = 1; i < GUEST_4K_WINDOW / HUGE_SIZE; i++)
+		pd[i] = (i * HUGE_SIZE) | leaf;
+}
+
 static void make_descriptors(struct vmm *vm)
 {
 	uint64_t *gdt = vmm_gpa(vm, GUEST_GDT);

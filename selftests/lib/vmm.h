@@ -88,6 +88,11 @@ void *vmm_gpa(struct vmm *vm, uint64_t gpa);
 	((__typeof__(var) *)vmm_gpa(vm, (uint64_t)&(var)))
 /* The PTE that maps @gva, inside the 4 KiB window. */
 uint64_t *vmm_pte(struct vmm *vm, uint64_t gva);
+/*
+ * Before the guest runs: no such window but in the first 2 MiB; the program is
+ * mapped by 2 MiB pages, as kernels map their text.
+ */
+void vmm_use_large_pages(struct vmm *vm);
 
 /* vCPUs: where to start; the function may have up to three arguments. */
 void vmm_vcpu_set_entry(struct vmm *vm, int vcpu, const void *fn,

@@ -634,8 +634,10 @@ enum kvmi_action {
  *	KVMI_EVENT_STEP; else the reply is bad.
  * @pad: 0
  * @id: kvmi_event.id; written last, with release semantics
- * @gprs: the registers
- * @reserved: 0
+ * @gprs: the registers; read with KVMI_REPLY_REGS alone
+ *
+ * More may come behind, as the page has room: a kernel that does not know all of
+ * @size takes it if the rest is zero.
  *
  * A reply with another id than that of the open event is ignored. A bad reply
  * is counted, reported in kvmi_ring_header.last_error, and becomes the session's
@@ -650,7 +652,6 @@ struct kvmi_reply {
 	__u32 pad;
 	__aligned_u64 id;
 	struct kvmi_x86_gprs gprs;
-	__aligned_u64 reserved[12];
 };
 
 /* Bits of kvmi_ring_tool.flags. */
