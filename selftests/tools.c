@@ -3,13 +3,16 @@
  * Tools that die, hang or lie, and VMMs that do as they please: the guest runs
  * on, and no event is lost or told twice.
  */
+#define _GNU_SOURCE
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <linux/capability.h>
@@ -227,6 +230,69 @@ KTAP_CASE_SMP(a_vmm_hands_over_its_vm, "D2 D13")
 	KTAP_EQ(waitpid(pid, &status, 0), pid);
 	KTAP_EQ(status, 0);
 	finish(vm, nr_vcpus, 3);
+}
+
+/*
+ * What the documentation says of /dev/kvmi: its mode is all that is asked, no
+ * capability; and a VM is had by who could debug its VMM, and nobody else.
+ */
+KTAP_CASE(the_group_may_attach, "D1 D13")
+{
+	enum { GROUP = 4711 };
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv;
+	gid_t group = GROUP;
+	struct stat st;
+	int status, i;
+	pid_t pid;
+
+	KTAP_OK(stat("/dev/kvmi", &st));
+	KTAP_EQ(st.st_mode & 07777, 0660);
+	KTAP_OK(chown("/dev/kvmi", -1, GROUP));
+	for (i = 0; i < 2; i++) {
+		pid = KTAP_OK(fork());
+		if (pid) {
+			KTAP_EQ(waitpid(pid, &status, 0), pid);
+			KTAP_EQ(status, 0);
+			continue;
+		}
+		KTAP_OK(setgroups(i, &group));
+		drop_everything();
+		if (!i) {
+			KTAP_LIB_ERR(kvmi_vm_attach_fd(vm->fd, NULL, &kv),
+				     EACCES);
+			_exit(0);
+		}
+		/* By the descriptor, which it has; not by way of root's. */
+		KTAP_LIB_OK(kvmi_vm_attach_fd(vm->fd, NULL, &kv));
+		kvmi_vm_close(kv);
+		KTAP_ASSERT(kvmi_vm_attach_pid(getppid(), vm->fd, NULL, &kv));
+
+		/* By pid, from a process of its own that may be dumped. */
+		KTAP_OK(prctl(PR_SET_DUMPABLE, 1));
+		pid = KTAP_OK(fork());
+		if (!pid) {
+			close(vm->fd);
+			KTAP_LIB_OK(kvmi_vm_attach_pid(getppid(), -1, NULL,
+						       &kv));
+			kvmi_vm_close(kv);
+			_exit(0);
+		}
+		KTAP_EQ(waitpid(pid, &status, 0), pid);
+		KTAP_EQ(status, 0);
+		/* And from one that may not. */
+		KTAP_OK(prctl(PR_SET_DUMPABLE, 0));
+		pid = KTAP_OK(fork());
+		if (!pid) {
+			KTAP_ASSERT(kvmi_vm_attach_pid(getppid(), vm->fd, NULL,
+						       &kv));
+			_exit(0);
+		}
+		KTAP_EQ(waitpid(pid, &status, 0), pid);
+		_exit(status);
+	}
+	KTAP_OK(chown("/dev/kvmi", -1, st.st_gid));
+	vmm_destroy(vm);
 }
 
 /* ---- the VMM does as it pleases ------------------------------------------------ */
