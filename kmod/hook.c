@@ -116,16 +116,6 @@ unsigned long kvmi_hook_lookup(const char *name)
 }
 
 /**
- * kvmi_hook_kvm_ops - KVM's table of operations
- *
- * Return: the table; its members are NULL until a vendor module is loaded.
- */
-const struct kvm_x86_ops *kvmi_hook_kvm_ops(void)
-{
-	return kvmi_kvm_ops;
-}
-
-/**
  * kvmi_hook_vendor - the vendor module of KVM that is loaded
  *
  * Return: enum kvmi_vendor.
@@ -178,8 +168,10 @@ static void *kvmi_hook_need(const char *fmt, const char *name)
 /**
  * kvmi_hook_init - find KVM
  *
- * Installs nothing. Return: 0, -ENOENT if a symbol that everything needs is
- * missing (the log names it).
+ * Installs nothing.
+ *
+ * Return: 0, -ENOENT if a symbol that everything needs is missing (the log
+ * names it).
  */
 int kvmi_hook_init(void)
 {
@@ -289,8 +281,10 @@ static int kvmi_hook_resolve(void)
 /**
  * kvmi_hook_get - put the exit-path hooks in for one more VM
  *
- * Called with kvmi_vms_lock held and the vendor module pinned. Return: 0,
- * -EOPNOTSUPP if this KVM or CPU lacks something (the log says what).
+ * Called with kvmi_vms_lock held and the vendor module pinned.
+ *
+ * Return: 0, -EOPNOTSUPP if this KVM or CPU lacks something (the log says
+ * what).
  */
 int kvmi_hook_get(void)
 {

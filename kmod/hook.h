@@ -36,7 +36,6 @@
 	X(kvm_vcpu_kick)					\
 	X(kvm_vcpu_mark_page_dirty)				\
 	X(kvm_vcpu_read_guest)					\
-	X(kvm_vcpu_wake_up)					\
 	X(vcpu_load)						\
 	X(vcpu_put)
 
@@ -81,6 +80,5 @@ int kvmi_hook_get(void);
 void kvmi_hook_put(void);
 unsigned long kvmi_hook_lookup(const char *name);
 u32 kvmi_hook_vendor(void);
-const struct kvm_x86_ops *kvmi_hook_kvm_ops(void);
 
 #endif /* KVMI_HOOK_H */

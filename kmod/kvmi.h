@@ -79,20 +79,30 @@ struct kvmi_ring {
 	wait_queue_head_t wq;
 };
 
-/* Page tables kept ready, as none can be had under vm->view_lock. */
 #define KVMI_TDP_CACHE		5
 
+/**
+ * struct kvmi_tdp_cache - page tables kept ready: none can be had under vm->view_lock
+ * @nr: how many
+ * @page: they
+ */
 struct kvmi_tdp_cache {
 	u32 nr;
 	u64 *page[KVMI_TDP_CACHE];
 };
 
-/* How "continue" is done; depends on where the event was raised. */
+/**
+ * enum kvmi_continue - how "continue" is done; depends on where the event was raised
+ * @KVMI_CONT_ORIG: KVM's own handler, which has not acted yet
+ * @KVMI_CONT_VENDOR: the back end, since KVM's handler would not do
+ * @KVMI_CONT_NOTHING: the instruction is done
+ * @KVMI_CONT_STEP: one instruction on the default view
+ */
 enum kvmi_continue {
-	KVMI_CONT_ORIG,		/* KVM's own handler, which has not acted yet */
-	KVMI_CONT_VENDOR,	/* the back end, since KVM's handler would not do */
-	KVMI_CONT_NOTHING,	/* the instruction is done */
-	KVMI_CONT_STEP,		/* one instruction on the default view */
+	KVMI_CONT_ORIG,
+	KVMI_CONT_VENDOR,
+	KVMI_CONT_NOTHING,
+	KVMI_CONT_STEP,
 };
 
 /**
@@ -124,7 +134,22 @@ struct kvmi_exit {
 	} payload;
 };
 
-/* State of the vCPU at which an event was raised (rules: waiting over KVM_RUN). */
+/**
+ * struct kvmi_snapshot - state of a vCPU that leaves KVM_RUN with an event open
+ * @rip: instruction pointer
+ * @rsp: stack pointer
+ * @rflags: flags
+ * @cr0: as the guest reads it
+ * @cr3: with PCID
+ * @cr4: as the guest reads it
+ * @cs_base: base of the code segment
+ * @cs: its selector
+ * @mp_state: KVM_MP_STATE_*
+ * @hflags: nested guest, SMM
+ *
+ * If the next KVM_RUN finds another, the VMM has changed the vCPU, and the event
+ * is over.
+ */
 struct kvmi_snapshot {
 	u64 rip, rsp, rflags;
 	u64 cr0, cr3, cr4;
@@ -134,11 +159,18 @@ struct kvmi_snapshot {
 	u32 hflags;
 };
 
+/**
+ * struct kvmi_msr - an MSR that is watched, or was
+ * @index: of the MSR
+ * @mode: enum kvmi_event_mode by direction: [write]
+ * @regs: register sets that go along, likewise
+ * @added: the bitmap's bit is ours, not KVM's, likewise
+ */
 struct kvmi_msr {
 	u32 index;
-	u8 mode[2];		/* enum kvmi_event_mode by direction: [write] */
+	u8 mode[2];
 	u8 regs[2];
-	u8 added[2];		/* the bitmap's bit is ours, not KVM's */
+	u8 added[2];
 };
 
 /* Bits of kvmi_vcpu.want: controls that the back end arms at the next entry. */
@@ -172,26 +204,45 @@ enum kvmi_step_mode {
 	KVMI_STEP_FAST,
 };
 
-/* A control of the VMCS: KVM's wish, and what was written last. */
+/**
+ * struct kvmi_vmx_control - a control of the VMCS
+ * @base: KVM's wish
+ * @last: what was written last
+ * @on: some of it is ours
+ */
 struct kvmi_vmx_control {
 	u32 base;
 	u32 last;
 	bool on;
 };
 
-/* The controls of the VMCS or VMCB that the back end has changed. */
+/**
+ * struct kvmi_armed - the controls of the VMCS or VMCB that the back end has changed
+ * @bits: KVMI_WANT_* in force
+ * @vmx: Intel
+ * @vmx.exec: processor-based controls
+ * @vmx.excp: exception bitmap
+ * @vmx.cr4: what of the guest/host mask is ours
+ * @svm: AMD
+ * @svm.cr: what of the CR intercepts is ours
+ * @svm.excp: what of the exception intercepts is ours
+ * @svm.word3: what of the instruction intercepts is ours
+ * @svm.tf: RFLAGS.TF is ours
+ * @svm.tf_exit: RFLAGS.TF was ours until this exit
+ * @svm.dr6_bs: DR6.BS was set before
+ */
 struct kvmi_armed {
-	u32 bits;		/* KVMI_WANT_* in force */
+	u32 bits;
 	union {
 		struct {
 			struct kvmi_vmx_control exec, excp;
-			u64 cr4;		/* what of the mask is ours */
+			u64 cr4;
 		} vmx;
 		struct {
-			u32 cr, excp, word3;	/* what of it is ours */
-			bool tf;		/* RFLAGS.TF is ours */
-			bool tf_exit;		/* ... was, until this exit */
-			bool dr6_bs;		/* DR6.BS was set before */
+			u32 cr, excp, word3;
+			bool tf;
+			bool tf_exit;
+			bool dr6_bs;
 		} svm;
 	};
 };
@@ -202,6 +253,13 @@ struct kvmi_armed {
  */
 typedef int (*kvmi_job_fn)(struct kvmi_vcpu *kv, void *arg, bool in_run);
 
+/**
+ * struct kvmi_job - something to be done on a vCPU
+ * @fn: what
+ * @arg: its argument
+ * @ret: what it returned
+ * @done: it has returned
+ */
 struct kvmi_job {
 	kvmi_job_fn fn;
 	void *arg;
@@ -211,10 +269,52 @@ struct kvmi_job {
 
 /**
  * struct kvmi_vcpu - what kvmi knows of a vCPU
+ * @node: in kvmi_vcpu_table; RCU
+ * @vcpu: KVM's
+ * @vm: its VM
+ * @index: KVM's vcpu_idx
+ * @inflight: hooks that hold it; only changed by the thread that holds
+ *	vcpu->mutex, and keeps the object and @vcpu for a hook that sleeps
+ * @flags: KVMI_VCPU_F_*
+ * @rcu: to free it
+ * @want: KVMI_WANT_*. This and what follows, up to @pause_count, is
+ *	configuration: written under vm->lock, read by the vCPU.
+ * @cr_mode: enum kvmi_event_mode of CR3, CR4
+ * @cr_regs: register sets that go along
+ * @mode: enum kvmi_event_mode by kind
+ * @regs: register sets that go along
+ * @nr_msrs: entries of @msrs in use
+ * @msrs: KVMI_MAX_MSRS of them, or NULL
+ * @view: id of its view; KVMI_VIEW_DEFAULT: KVM's own. Also changed by answers.
+ * @pause_count: nested pauses
+ * @armed: what the back end has changed. This and what follows, up to @reply,
+ *	is owned by the vCPU's thread.
+ * @step: the step in progress
+ * @step.mode: what for
+ * @step.owed: complete, its event not posted yet
+ * @step.owed_flags: of that event
+ * @step.rip: of the instruction
+ * @step.back: view to go back to
+ * @step.deliver: an event was being delivered
+ * @deferred: an interrupt taken from KVM for the time of a step, see
+ *	kvmi_defer()
+ * @deferred.valid: there is one
+ * @deferred.nmi: an NMI
+ * @deferred.interrupt: or this
+ * @open: the event that waits for an answer
+ * @open.id: its id, or 0
+ * @open.exit: the exit
+ * @open.snap: state at which its thread left KVM_RUN
+ * @open.deadline: jiffies; 0: none
+ * @next_id: the last id less the index
+ * @reply: copy of the answer
+ * @job_lock: one job at a time
+ * @job: to be done by its thread, or NULL
+ * @wait: where its thread sleeps
+ * @ring: shared with the tool
+ * @tdp: page tables kept ready
  *
- * Found by the hooks through kvmi_vcpu_table, under RCU. @inflight is only
- * changed by the thread that holds vcpu->mutex, and keeps the object and @vcpu
- * for a hook that sleeps.
+ * Found by the hooks through kvmi_vcpu_table, under RCU.
  */
 struct kvmi_vcpu {
 	struct hlist_node node;
@@ -225,27 +325,24 @@ struct kvmi_vcpu {
 	unsigned long flags;
 	struct rcu_head rcu;
 
-	/* Configuration: written under vm->lock, read by the vCPU. */
 	u32 want;
-	u32 cr_mode[2], cr_regs[2];		/* CR3, CR4 */
+	u32 cr_mode[2], cr_regs[2];
 	u32 mode[KVMI_NR_KINDS];
 	u32 regs[KVMI_NR_KINDS];
 	u32 nr_msrs;
-	struct kvmi_msr *msrs;			/* sorted; RCU */
-	u32 view;				/* id; KVMI_VIEW_DEFAULT: KVM's own */
+	struct kvmi_msr *msrs;
+	u32 view;
 	u32 pause_count;
 
-	/* Owned by the vCPU's thread. */
 	struct kvmi_armed armed;
 	struct {
 		enum kvmi_step_mode mode;
-		enum kvmi_step_mode owed;	/* complete, event not posted yet */
+		enum kvmi_step_mode owed;
 		u32 owed_flags;
 		u64 rip;
-		u32 back;			/* view to go back to */
-		bool deliver;			/* an event was being delivered */
+		u32 back;
+		bool deliver;
 	} step;
-	/* Taken from KVM for the time of a step; see kvmi_defer(). */
 	struct {
 		bool valid;
 		bool nmi;
@@ -255,7 +352,7 @@ struct kvmi_vcpu {
 		u64 id;
 		struct kvmi_exit exit;
 		struct kvmi_snapshot snap;
-		unsigned long deadline;		/* jiffies; 0: none */
+		unsigned long deadline;
 	} open;
 	u64 next_id;
 	struct kvmi_reply reply;
@@ -270,11 +367,44 @@ struct kvmi_vcpu {
 
 /**
  * struct kvmi_vm - an attached VM
+ * @ref: references: the session's, and of who works on it
+ * @node: in kvmi_vm_table; RCU
+ * @rcu: to free it
  * @kvm: NULL once it is gone; stable under @sem
+ * @sem: held for reading: @kvm and what it points to stay
+ * @lock: configuration
+ * @gone: it was destroyed
+ * @detached: it is let go, or was destroyed
+ * @attach_ns: CLOCK_MONOTONIC at the attach
+ * @vendor: KVM's vendor module, pinned
+ * @vcpus: struct kvmi_vcpu by index
+ * @nr_vcpus: of them; indices are below
+ * @ring_size: bytes of each ring
+ * @bounce: a page for memory.c, or NULL
+ * @ring_file: keeps the rings for mappings
+ * @rings: owner of the rings' memory
+ * @def_mode: what vCPUs to come are to be like, as the members of struct
+ *	kvmi_vcpu; also the next ones
+ * @def_regs: likewise
+ * @def_cr_mode: likewise
+ * @def_cr_regs: likewise
+ * @def_nr_msrs: likewise
+ * @def_msrs: likewise
+ * @def_view: likewise
+ * @def_pause: likewise; pauses of all vCPUs
+ * @timeout: for an answer, jiffies; 0: none
+ * @default_action: enum kvmi_action
+ * @timer: looks for answers that are overdue
+ * @view_lock: the views' tables
+ * @views: struct kvmi_tree by id
+ * @nr_views: of them
+ * @view_hooks: views can be had
+ * @wq: tools that wait for any ring
+ * @poll: of their waits
  */
 struct kvmi_vm {
 	struct kref ref;
-	struct hlist_node node;			/* kvmi_vm_table; RCU */
+	struct hlist_node node;
 	struct rcu_head rcu;
 	struct kvm *kvm;
 	struct rw_semaphore sem;
@@ -284,14 +414,13 @@ struct kvmi_vm {
 	u64 attach_ns;
 	struct module *vendor;
 
-	struct xarray vcpus;			/* struct kvmi_vcpu by index */
+	struct xarray vcpus;
 	u32 nr_vcpus;
 	u32 ring_size;
-	void *bounce;				/* a page for memory.c, or NULL */
-	struct file *ring_file;			/* keeps the rings for mappings */
+	void *bounce;
+	struct file *ring_file;
 	struct kvmi_rings *rings;
 
-	/* What vCPUs to come are to be like. */
 	u32 def_mode[KVMI_NR_KINDS], def_regs[KVMI_NR_KINDS];
 	u32 def_cr_mode[2], def_cr_regs[2];
 	u32 def_nr_msrs;
@@ -299,17 +428,17 @@ struct kvmi_vm {
 	u32 def_view;
 	u32 def_pause;
 
-	u32 timeout;				/* jiffies */
+	u32 timeout;
 	u32 default_action;
 	struct delayed_work timer;
 
 	spinlock_t view_lock;			/* the views' tables */
-	struct xarray views;			/* struct kvmi_tree by id */
+	struct xarray views;
 	u32 nr_views;
-	bool view_hooks;			/* views can be had */
+	bool view_hooks;
 
-	wait_queue_head_t wq;			/* tools that wait for any ring */
-	struct kvmi_poll poll;			/* theirs */
+	wait_queue_head_t wq;
+	struct kvmi_poll poll;
 };
 
 /**
@@ -398,15 +527,25 @@ int kvmi_vm_vcpu_added(struct kvm_vcpu *vcpu);
 bool kvmi_vm_attached(struct kvm *kvm);
 int kvmi_vm_kick(struct kvmi_vm *vm);
 
-/*
- * The one test that every exit and entry of every VM pays for: is there, or
- * might there be, somebody who watches this vCPU?
+/**
+ * kvmi_vcpu_hash - where a vCPU is in kvmi_vcpu_table
+ * @vcpu: KVM's
+ *
+ * Return: index.
  */
 static __always_inline unsigned int kvmi_vcpu_hash(const struct kvm_vcpu *vcpu)
 {
 	return (u8)((unsigned long)vcpu >> PAGE_SHIFT);
 }
 
+/**
+ * kvmi_vcpu_maybe - is there, or might there be, somebody who watches a vCPU?
+ * @vcpu: KVM's
+ *
+ * The one test that every exit and entry of every VM pays for.
+ *
+ * Return: false if it is certainly not watched.
+ */
 static __always_inline bool kvmi_vcpu_maybe(const struct kvm_vcpu *vcpu)
 {
 	/* Compared in memory, and looked at again if it is not NULL. */
@@ -454,6 +593,12 @@ int kvmi_step_post(struct kvmi_vcpu *kv);
 void kvmi_step_cancel(struct kvmi_vcpu *kv);
 bool kvmi_step_armed(struct kvm_vcpu *vcpu);
 
+/**
+ * kvmi_step_active - is a step in progress?
+ * @kv: the vCPU; called on its thread
+ *
+ * Return: true if so.
+ */
 static inline bool kvmi_step_active(struct kvmi_vcpu *kv)
 {
 	return kv->step.mode != KVMI_STEP_NONE;
@@ -477,8 +622,10 @@ static __always_inline void kvmi_vcpu_leave(struct kvmi_vcpu *kv)
  * kvmi_vcpu_find - what kvmi knows of a vCPU
  * @vcpu: KVM's
  *
- * Called in an RCU read-side section, which preemption or interrupts off are as
- * well. Return: NULL if the vCPU is not watched.
+ * Called in an RCU read-side section, which preemption or interrupts off are
+ * as well.
+ *
+ * Return: NULL if the vCPU is not watched.
  */
 static __always_inline struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu)
 {
@@ -491,14 +638,24 @@ static __always_inline struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu)
 	return NULL;
 }
 
-/* Can an entry of the vCPU concern us? CPUID exits anyway, on both vendors. */
+/**
+ * kvmi_vcpu_entry_busy - can any entry of a vCPU concern us?
+ * @kv: the vCPU; called on its thread
+ *
+ * CPUID exits anyway, on both vendors. Return: true if so.
+ */
 static __always_inline bool kvmi_vcpu_entry_busy(struct kvmi_vcpu *kv)
 {
 	return (READ_ONCE(kv->want) & ~KVMI_WANT_CPUID) | kv->armed.bits |
 	       kv->step.mode;
 }
 
-/* Can an exit? */
+/**
+ * kvmi_vcpu_busy - can any exit of a vCPU concern us?
+ * @kv: the vCPU; called on its thread
+ *
+ * Return: true if so.
+ */
 static __always_inline bool kvmi_vcpu_busy(struct kvmi_vcpu *kv)
 {
 	return READ_ONCE(kv->want) | kv->armed.bits | READ_ONCE(kv->view) |
@@ -528,7 +685,6 @@ struct kvmi_tree {
 	int level;
 	u64 *root;
 	struct xarray blocks;
-	struct rcu_head rcu;
 };
 
 int kvmi_view_create(struct kvmi_vm *vm, u32 default_access, u32 *id);
@@ -593,6 +749,12 @@ void kvmi_exit_breakpoint(struct kvmi_vcpu *kv, struct kvmi_exit *ex,
 			  u32 insn_len);
 int kvmi_exit_crash(struct kvmi_vcpu *kv);
 
+/**
+ * kvmi_in_l1 - does a vCPU run the guest itself?
+ * @vcpu: loaded
+ *
+ * Return: false if it runs a nested guest, or SMM.
+ */
 static inline bool kvmi_in_l1(struct kvm_vcpu *vcpu)
 {
 	return !(vcpu->arch.hflags & (HF_GUEST_MASK | HF_SMM_MASK));
@@ -623,7 +785,6 @@ static inline u32 kvmi_regs_size(u32 sets)
 
 u64 kvmi_regs_rip(struct kvm_vcpu *vcpu);
 u64 kvmi_reg_read(struct kvm_vcpu *vcpu, int reg);
-u64 kvmi_regs_rflags(struct kvmi_vcpu *kv);
 u64 kvmi_regs_cr3(struct kvm_vcpu *vcpu);
 u64 kvmi_regs_cr4(struct kvm_vcpu *vcpu);
 u64 kvmi_regs_cr0(struct kvm_vcpu *vcpu);

@@ -391,8 +391,10 @@ static DECLARE_DELAYED_WORK(kvmi_mmu_idle_work, kvmi_mmu_idle);
 /**
  * kvmi_mmu_hooks_get - put the hooks of the views in, for one more VM
  *
- * All of them or none. Return: 0; else views are not to be had, and the log says
- * which function could not be hooked.
+ * All of them or none.
+ *
+ * Return: 0; else views are not to be had, and the log says which function
+ * could not be hooked.
  */
 int kvmi_mmu_hooks_get(void)
 {

@@ -46,7 +46,9 @@ void kvmi_step_cancel(struct kvmi_vcpu *kv)
  * @trapped: the exit is the trap of the step
  *
  * A fast step is then finished here; a step with an event is owed, see
- * kvmi_step_post(). Return: true if the step is complete.
+ * kvmi_step_post().
+ *
+ * Return: true if the step is complete.
  */
 bool kvmi_step_over(struct kvmi_vcpu *kv, bool trapped)
 {

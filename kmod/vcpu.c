@@ -51,7 +51,9 @@ struct kvmi_vcpu *kvmi_vcpu_enter(struct kvm_vcpu *vcpu)
  * @vm: attached, vm->lock held
  * @vcpu: one of its vCPUs
  *
- * It gets the settings made for all vCPUs. Return: the object, or ERR_PTR().
+ * It gets the settings made for all vCPUs.
+ *
+ * Return: the object, or ERR_PTR().
  */
 struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu)
 {

@@ -63,7 +63,9 @@ void kvmi_vm_put(struct kvmi_vm *vm)
  * kvmi_vm_lookup - the attached VM of a struct kvm
  * @kvm: KVM's
  *
- * Called under rcu_read_lock(). Return: NULL if it is not attached.
+ * Called under rcu_read_lock().
+ *
+ * Return: NULL if it is not attached.
  */
 struct kvmi_vm *kvmi_vm_lookup(struct kvm *kvm)
 {
@@ -133,7 +135,9 @@ void kvmi_vm_unget(struct kvmi_vm *vm)
  * kvmi_vm_kick - make every vCPU pass the entry hook once more
  * @vm: vm->sem held for reading
  *
- * When it returns, no vCPU runs with controls older than the call. Return: 0.
+ * When it returns, no vCPU runs with controls older than the call.
+ *
+ * Return: 0.
  */
 int kvmi_vm_kick(struct kvmi_vm *vm)
 {

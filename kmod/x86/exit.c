@@ -94,7 +94,9 @@ static noinline fastpath_t kvmi_vcpu_run_watched(struct kvm_vcpu *vcpu,
  * @vcpu: loaded, interrupts off
  * @run_flags: passed on
  *
- * Last before every entry, those of KVM's fast path included. Return: KVM's.
+ * Last before every entry, those of KVM's fast path included.
+ *
+ * Return: KVM's.
  */
 notrace fastpath_t kvmi_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags)
 {
@@ -232,8 +234,10 @@ static int kvmi_gate(struct kvmi_vcpu *kv)
  * kvmi_vcpu_pre_run - wraps kvm_x86_ops.vcpu_pre_run
  * @vcpu: loaded, kvm->srcu held; may sleep
  *
- * The gate through which each KVM_RUN passes: a paused vCPU stays here, an open
- * event is waited for. Return: as KVM's: 1 to run, else what KVM_RUN returns.
+ * The gate through which each KVM_RUN passes: a paused vCPU stays here, an
+ * open event is waited for.
+ *
+ * Return: as KVM's: 1 to run, else what KVM_RUN returns.
  */
 int kvmi_vcpu_pre_run(struct kvm_vcpu *vcpu)
 {
@@ -352,7 +356,9 @@ int kvmi_exit_skip(struct kvmi_vcpu *kv)
  * kvmi_exit_crash - KVMI_ACTION_CRASH
  * @kv: the vCPU; called on its thread
  *
- * KVM_RUN returns KVM_EXIT_SHUTDOWN, as after a triple fault. Return: 1.
+ * KVM_RUN returns KVM_EXIT_SHUTDOWN, as after a triple fault.
+ *
+ * Return: 1.
  */
 int kvmi_exit_crash(struct kvmi_vcpu *kv)
 {

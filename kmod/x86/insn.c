@@ -88,8 +88,10 @@ int kvmi_insn_mov_cr(struct kvmi_vcpu *kv, u32 cr, u64 *value, u32 *len)
  * kvmi_insn_soft_int - the vector of a software interrupt
  * @kv: the vCPU, at the instruction; called on its thread
  *
- * APM volume 3, "INT", "INT 3", "INTO". Return: the vector, 3 for INT3 (but not
- * for INT 3); 4 if it is neither INT3 nor INT.
+ * APM volume 3, "INT", "INT 3", "INTO".
+ *
+ * Return: the vector, 3 for INT3 (but not for INT 3); 4 if it is neither INT3
+ * nor INT.
  */
 int kvmi_insn_soft_int(struct kvmi_vcpu *kv)
 {

@@ -65,7 +65,9 @@ u64 *kvmi_tdp_alloc(void)
  * kvmi_tdp_topup - have tables ready for kvmi_tdp_map()
  * @cache: of the calling vCPU
  *
- * May sleep. Return: 0 or -ENOMEM.
+ * May sleep.
+ *
+ * Return: 0 or -ENOMEM.
  */
 int kvmi_tdp_topup(struct kvmi_tdp_cache *cache)
 {
@@ -178,8 +180,10 @@ static bool kvmi_tdp_zap_entry(u64 *entry, int level)
  * @flush: set to true if the caller must flush
  *
  * A large leaf that stands where a table is needed is dropped: what it covered
- * faults in anew. Return: where the leaf stands; NULL if a table with smaller
- * leaves stands in its place.
+ * faults in anew.
+ *
+ * Return: where the leaf stands; NULL if a table with smaller leaves stands in
+ * its place.
  */
 u64 *kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
 		  gfn_t gfn, u64 spte, int level, u64 nonleaf, bool *flush)

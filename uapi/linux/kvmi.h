@@ -710,6 +710,7 @@ struct kvmi_wait {
  * @size: sizeof(struct kvmi_pause)
  * @flags: must be 0
  * @vcpu: index of the vCPU, or KVMI_VCPU_ALL
+ * @pad: 0
  *
  * When KVMI_PAUSE returns 0 the vCPU executes no guest instruction until a
  * KVMI_RESUME for each KVMI_PAUSE, or the end of the session. Its thread can

@@ -14,7 +14,27 @@
 
 /**
  * enum kvmi_x86_gpr - index of a register in kvmi_x86_gprs.r
- * @KVMI_X86_RAX: and so on in the order in which instructions encode them
+ * @KVMI_X86_RAX: RAX
+ * @KVMI_X86_RCX: RCX
+ * @KVMI_X86_RDX: RDX
+ * @KVMI_X86_RBX: RBX
+ * @KVMI_X86_RSP: RSP
+ * @KVMI_X86_RBP: RBP
+ * @KVMI_X86_RSI: RSI
+ * @KVMI_X86_RDI: RDI
+ * @KVMI_X86_R8: R8
+ * @KVMI_X86_R9: R9
+ * @KVMI_X86_R10: R10
+ * @KVMI_X86_R11: R11
+ * @KVMI_X86_R12: R12
+ * @KVMI_X86_R13: R13
+ * @KVMI_X86_R14: R14
+ * @KVMI_X86_R15: R15
+ * @KVMI_X86_RIP: instruction pointer
+ * @KVMI_X86_RFLAGS: flags
+ * @KVMI_X86_NR_GPRS: how many there are
+ *
+ * In the order in which instructions encode them.
  */
 enum kvmi_x86_gpr {
 	KVMI_X86_RAX = 0,
