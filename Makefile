@@ -80,7 +80,7 @@ rows:			## what the last check proved; ROWS="S1 S2" demands them, ROWS_JSON=FILE
 check-debug:		## the selftests on a kernel with KASAN, lockdep and more
 	$(RIG) check-debug
 
-lint:			## sparse, checkpatch.pl, shellcheck, cppcheck
+lint:			## sparse, checkpatch.pl, shellcheck, cppcheck, kernel-doc
 	$(RIG) lint
 
 bench:			## costs in executed instructions; BENCH_JSON=FILE

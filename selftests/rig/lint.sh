@@ -117,6 +117,54 @@ lint_cppcheck()
 		"${dirs[@]}"
 }
 
+# What others use says what it does: the kernel's own script finds no fault, and
+# nothing is left out.
+lint_doc()
+{
+	local bad=0 files f
+
+	setup_source 6.12
+	mapfile -t files < <(tracked 'kmod/*.[ch]' 'uapi/*.h' 'libkvmi/*.[ch]')
+	for f in "${files[@]}"; do
+		"$CACHE/linux-source-6.12/scripts/kernel-doc" -none -Wall -Werror "$f" ||
+			bad=1
+	done
+	# Functions that a header declares: at their definition.
+	described kmod kvmi.h hook.h || bad=1
+	described libkvmi include/kvmi.h || bad=1
+	# Structures and enumerations: in the header.
+	for f in "$TREE"/uapi/linux/*.h "$TREE"/libkvmi/include/*.h "$TREE"/kmod/*.h; do
+		sed -nE 's/^((struct|enum) [a-z0-9_]+) \{$/\1/p' "$f" | while read -r what; do
+			grep -q "^ \* $what - " "$f" || echo "$f: $what has no kernel-doc"
+		done
+	done >"$OUT/lint/types"
+	cat "$OUT/lint/types"
+	[ ! -s "$OUT/lint/types" ] || bad=1
+	# The manual is reStructuredText that its tools can read.
+	for f in "$TREE"/Documentation/*.rst; do
+		/usr/bin/python3 -m docutils --writer=null --report=1 --exit-status=1 \
+			"$f" || bad=1
+	done
+	return "$bad"
+}
+
+# described DIR HEADER...: each function that a header there declares is described
+# where it is defined
+described()
+{
+	local dir=$TREE/$1 fn bad=0
+
+	shift
+	while read -r fn; do
+		if ! grep -rqE --include='*.[ch]' "^ \* $fn(\(\))? - " "$dir"; then
+			echo "$dir: $fn() has no kernel-doc"
+			bad=1
+		fi
+	done < <(cd "$dir" && grep -hE '^[A-Za-z].*\bkvmi_[a-z0-9_]+\(|^kvmi_[a-z0-9_]+\(' "$@" |
+		grep -oE '\bkvmi_[a-z0-9_]+\(' | tr -d '(' | sort -u)
+	return "$bad"
+}
+
 lint_rules()
 {
 	local bad=0 f
@@ -147,7 +195,7 @@ rig_lint()
 	setup_host_packages
 	[ -n "$(tracked)" ] || die "lint needs a git clone"
 	mkdir -p "$OUT/lint"
-	for what in module checkpatch shell cppcheck rules; do
+	for what in module checkpatch shell cppcheck doc rules; do
 		say "lint: $what"
 		# A process of its own: "set -e" does not reach into an "if".
 		if "$RIG_DIR/rig" lint-part "$what" >"$OUT/logs/lint-$what.log" 2>&1; then

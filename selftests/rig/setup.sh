@@ -11,8 +11,9 @@ HOST_PACKAGES="
 	bc binutils bison busybox-static ca-certificates cpio cppcheck
 	debian-archive-keyring dpkg-dev dwarves flex gcc gcc-12 git isolinux kmod
 	libc6-dev libcmocka-dev libelf-dev libnl-3-dev libnl-genl-3-dev
-	libssl-dev make perl pkg-config python3 qemu-system-x86 rsync
-	shellcheck sparse syslinux-common util-linux xorriso xz-utils zlib1g-dev"
+	libssl-dev make perl pkg-config python3 python3-docutils
+	qemu-system-x86 rsync shellcheck sparse syslinux-common util-linux
+	xorriso xz-utils zlib1g-dev"
 
 have_package()
 {
