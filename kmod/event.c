@@ -489,8 +489,9 @@ int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args)
 		kvmi_event_kick(kv);
 	}
 
+	/* Who watches the rings looks here now and then. */
 	if (args->wait == KVMI_VCPU_NONE)
-		return 0;
+		return READ_ONCE(vm->detached) ? -ENODEV : 0;
 	if (args->wait == KVMI_VCPU_ALL) {
 		kv = NULL;
 		wq = &vm->wq;

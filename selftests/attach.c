@@ -110,6 +110,23 @@ KTAP_CASE(the_vm_ends, "D1")
 	kvmi_vm_close(kv);
 }
 
+/* Who watches a ring without sleeping is told as well. */
+KTAP_CASE(the_vm_ends_unslept, "D1 D3")
+{
+	struct vmm *vm = vmm_create(2, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	struct kvmi_ring *ring;
+
+	KTAP_LIB_OK(kvmi_ring_open(kv, 1, -1, &ring));
+	kvmi_ring_set_polling(ring, true);
+	KTAP_EQ(kvmi_ring_wait(ring, &ev, 10), 0);
+	vmm_destroy(vm);
+	KTAP_LIB_ERR(kvmi_ring_wait(ring, &ev, -1), ENODEV);
+	kvmi_ring_close(ring);
+	kvmi_vm_close(kv);
+}
+
 KTAP_CASE(detached_by_ioctl, "D1")
 {
 	struct kvmi_detach args = { .size = sizeof(args) };

@@ -221,7 +221,7 @@ static int wait_for_event(struct kvmi_vm *vm, uint32_t kick,
 			ret = kvmi_vm_wait_ioctl(vm, kick, KVMI_VCPU_NONE, 0);
 			kick = KVMI_VCPU_NONE;
 			if (ret < 0)
-				return ret;
+				return look(vm, event) > 0 ? 1 : ret;
 			nothing = looks % LOOKS_PER_CALL == 0;
 		}
 		if (!left)

@@ -308,7 +308,7 @@ static int wait_for_record(struct kvmi_ring *ring, uint32_t kick,
 						 KVMI_VCPU_NONE, 0);
 			kick = KVMI_VCPU_NONE;
 			if (ret < 0)
-				return ret;
+				return kvmi_ring_next(ring, event) > 0 ? 1 : ret;
 		}
 		if (!left)
 			return 0;
