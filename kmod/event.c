@@ -632,10 +632,17 @@ static int kvmi_event_set_msr(struct kvmi_msr **table, u32 *nr,
 	return 0;
 }
 
-static int kvmi_event_need_msrs(struct kvmi_msr **table)
+/* Room for an MSR in a table, or there it is already. */
+static int kvmi_event_need_msrs(struct kvmi_msr **table, u32 nr, u32 index)
 {
 	struct kvmi_msr *msrs;
+	u32 i;
 
+	for (i = 0; i < nr; i++)
+		if ((*table)[i].index == index)
+			return 0;
+	if (nr == KVMI_MAX_MSRS)
+		return -ENOSPC;
 	if (*table)
 		return 0;
 	msrs = kcalloc(KVMI_MAX_MSRS, sizeof(*msrs), GFP_KERNEL_ACCOUNT);
@@ -682,20 +689,17 @@ int kvmi_event_control(struct kvmi_vm *vm, struct kvmi_control_event *args)
 	if (!all && !xa_load(&vm->vcpus, args->vcpu))
 		return -ENOENT;
 
-	/* Whatever can fail comes first. */
-	if (msr) {
-		if (all) {
-			ret = kvmi_event_need_msrs(&vm->def_msrs);
-			if (!ret && vm->def_nr_msrs == KVMI_MAX_MSRS)
-				ret = -ENOSPC;
-		}
+	/* Whatever can fail comes first; to switch off cannot. */
+	if (msr && args->mode != KVMI_MODE_OFF) {
+		if (all)
+			ret = kvmi_event_need_msrs(&vm->def_msrs,
+						   vm->def_nr_msrs,
+						   args->index);
 		xa_for_each(&vm->vcpus, i, kv) {
 			if (ret || !(all || i == args->vcpu))
 				continue;
-			ret = kvmi_event_need_msrs(&kv->msrs);
-			if (!ret && kv->nr_msrs == KVMI_MAX_MSRS &&
-			    !kvmi_msr_find(kv, args->index))
-				ret = -ENOSPC;
+			ret = kvmi_event_need_msrs(&kv->msrs, kv->nr_msrs,
+						   args->index);
 		}
 		if (ret)
 			return ret;

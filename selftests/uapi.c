@@ -185,6 +185,33 @@ KTAP_CASE(events_that_are_not_to_be_had, "")
 	}
 	ctl.index = 0x174;
 	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), ENOSPC);
+	ctl.vcpu = KVMI_VCPU_ALL;
+	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), ENOSPC);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* What was enabled can be disabled, with no room left as well. */
+KTAP_CASE(all_msrs_on_and_off, "E5")
+{
+	struct vmm *vm = vmm_create(2, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	struct kvmi_caps caps;
+	enum kvmi_event_mode mode = KVMI_MODE_SYNC;
+	unsigned int i;
+
+	KTAP_LIB_OK(kvmi_vm_get_caps(kv, &caps));
+	for (i = 0; i < 2 * caps.out_max_msrs; i++) {
+		if (i == caps.out_max_msrs)
+			mode = KVMI_MODE_OFF;
+		KTAP_LIB_OK(kvmi_event_watch_msr(kv, KVMI_VCPU_ALL,
+						 0xc0001000 +
+						 i % caps.out_max_msrs,
+						 KVMI_ACCESS_R, mode, 0));
+	}
+	/* And what never was. */
+	KTAP_LIB_OK(kvmi_event_watch_msr(kv, KVMI_VCPU_ALL, 0x174,
+					 KVMI_ACCESS_R, mode, 0));
 	kvmi_vm_close(kv);
 	vmm_destroy(vm);
 }
