@@ -26,6 +26,8 @@ int kvmi_caps_get(void __user *uarg)
 		return -EFAULT;
 	if (size < offsetofend(struct kvmi_caps, reserved))
 		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 	ret = copy_struct_from_user(&caps, sizeof(caps), uarg, size);
 	if (ret)
 		return ret;
@@ -70,6 +72,8 @@ static int kvmi_attach_ioctl(void __user *uarg)
 		return -EFAULT;
 	if (size < offsetofend(struct kvmi_attach, ring_size))
 		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 	ret = copy_struct_from_user(&args, sizeof(args), uarg, size);
 	if (ret)
 		return ret;

@@ -203,7 +203,7 @@ static int kvmi_do_pause(struct kvmi_session *session, union kvmi_args *args)
 		return kv ? kvmi_vcpu_pause(vm, kv) : -ENOENT;
 	}
 
-	/* All of them are on their way before the first is waited for. */
+	/* One after the other: the last one runs until the others stand. */
 	xa_for_each(&vm->vcpus, i, kv) {
 		ret = kvmi_vcpu_pause(vm, kv);
 		if (ret)
@@ -424,6 +424,9 @@ static long kvmi_session_ioctl(struct file *file, unsigned int cmd,
 		return -EFAULT;
 	if (size < op->min_size)
 		return -EINVAL;
+	/* As other calls have it; else a tail of GiBs would be looked at. */
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 	ret = copy_struct_from_user(&args, op->size, uarg, size);
 	if (ret)
 		return ret;

@@ -47,6 +47,7 @@ KTAP_CASE(every_ioctl_checks_its_struct, "")
 		struct { uint32_t size, flags; };
 		uint8_t bytes[1024];
 	} arg;
+	static uint8_t large[8192] __attribute__((aligned(8)));
 	unsigned int i, n;
 
 	for (i = 0; i < sizeof(ioctls) / sizeof(ioctls[0]); i++) {
@@ -69,6 +70,10 @@ KTAP_CASE(every_ioctl_checks_its_struct, "")
 		KTAP_ERR(ioctl(fd, ioctls[i].cmd, &arg), EINVAL);
 		arg.size = ioctls[i].size + 8;
 		KTAP_ERR(ioctl(fd, ioctls[i].cmd, &arg), EINVAL);
+		/* No struct is larger than a page. */
+		memset(large, 0, sizeof(large));
+		*(uint32_t *)large = 4097;
+		KTAP_ERR(ioctl(fd, ioctls[i].cmd, large), E2BIG);
 		/* No struct. */
 		KTAP_ERR(ioctl(fd, ioctls[i].cmd, NULL), EFAULT);
 		KTAP_ERR(ioctl(fd, ioctls[i].cmd, 8UL), EFAULT);

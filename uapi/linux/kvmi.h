@@ -28,7 +28,8 @@
  *
  * =========== ==============================================================
  * ENOTTY      no such ioctl on this descriptor
- * E2BIG       the struct has a non-zero tail that this kernel does not know
+ * E2BIG       the struct has a non-zero tail that this kernel does not know, or
+ *             is larger than a page
  * EINVAL      a member has a value that no kernel will ever take, or size is
  *             smaller than the first version of the struct
  * EOPNOTSUPP  the member is known, the value is not supported by this kernel,
