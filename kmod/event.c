@@ -307,7 +307,7 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 		return kvmi_event_continue(kv, ex);
 	}
 
-	/* Ids are unique in the session, and no tool can guess a later one's. */
+	/* Ids are unique in the session. They can be guessed: by the tool alone. */
 	id = (++kv->next_id << 16) | (kv->index & 0xffff);
 	if (ex != &kv->open.exit)
 		kv->open.exit = *ex;
