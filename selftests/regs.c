@@ -193,4 +193,28 @@ KTAP_CASE(halted, "S6")
 	vmm_destroy(vm);
 }
 
+/* What has no meaning yet is refused, not ignored. */
+KTAP_CASE(reserved_bits, "")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	struct kvmi_x86_segments segs;
+	struct kvmi_x86_control control;
+
+	KTAP_LIB_OK(kvmi_vcpu_get_control(kv, 0, &control));
+	KTAP_LIB_OK(kvmi_vcpu_set_control(kv, 0, &control));
+	control.reserved[1] = 1;
+	KTAP_LIB_ERR(kvmi_vcpu_set_control(kv, 0, &control), EINVAL);
+
+	KTAP_LIB_OK(kvmi_vcpu_get_segments(kv, 0, &segs));
+	KTAP_LIB_OK(kvmi_vcpu_set_segments(kv, 0, &segs));
+	segs.ldt.attr ^= 1 << 12;
+	KTAP_LIB_ERR(kvmi_vcpu_set_segments(kv, 0, &segs), EINVAL);
+	segs.ldt.attr ^= 1 << 12;
+	segs.idt.pad[2] = 1;
+	KTAP_LIB_ERR(kvmi_vcpu_set_segments(kv, 0, &segs), EINVAL);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 KTAP_MAIN(ktap_need_kvmi)

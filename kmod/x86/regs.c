@@ -226,6 +226,33 @@ void kvmi_regs_snapshot(struct kvmi_vcpu *kv, struct kvmi_snapshot *snap)
 
 /* ---- the ioctls ---------------------------------------------------------------- */
 
+/* What has no meaning yet must be 0, so that it can get one. */
+static int kvmi_regs_check(u32 sets, const void *buf)
+{
+	const struct kvmi_x86_control *control;
+	const struct kvmi_x86_segments *segs;
+	const struct kvmi_x86_segment *seg;
+
+	if (sets & KVMI_REGS_GENERAL)
+		buf += sizeof(struct kvmi_x86_gprs);
+	if (sets & KVMI_REGS_CONTROL) {
+		control = buf;
+		if (memchr_inv(control->reserved, 0, sizeof(control->reserved)))
+			return -EINVAL;
+		buf += sizeof(*control);
+	}
+	if (sets & KVMI_REGS_SEGMENT) {
+		segs = buf;
+		for (seg = &segs->cs; seg <= &segs->ldt; seg++)
+			if (seg->attr & GENMASK(14, 12))
+				return -EINVAL;
+		if (memchr_inv(segs->gdt.pad, 0, sizeof(segs->gdt.pad)) ||
+		    memchr_inv(segs->idt.pad, 0, sizeof(segs->idt.pad)))
+			return -EINVAL;
+	}
+	return 0;
+}
+
 struct kvmi_regs_job {
 	u32 sets;
 	bool write;
@@ -375,8 +402,13 @@ int kvmi_regs_rw(struct kvmi_vm *vm, struct kvmi_regs *args, bool write)
 	if (!kv)
 		return -ENOENT;
 
-	if (write && copy_from_user(&buf, u64_to_user_ptr(args->buf), size))
-		return -EFAULT;
+	if (write) {
+		if (copy_from_user(&buf, u64_to_user_ptr(args->buf), size))
+			return -EFAULT;
+		ret = kvmi_regs_check(args->sets, &buf);
+		if (ret)
+			return ret;
+	}
 	ret = kvmi_vcpu_run_job(kv, kvmi_regs_do, &job);
 	if (ret)
 		return ret;

@@ -95,7 +95,7 @@ struct kvmi_x86_control {
  * @limit: bytes, less 1
  * @selector: the visible part
  * @attr: bits 0-3 type, 4 S, 5-6 DPL, 7 P, 8 AVL, 9 L, 10 D/B, 11 G,
- *	15 unusable
+ *	15 unusable; the others 0
  */
 struct kvmi_x86_segment {
 	__aligned_u64 base;
