@@ -311,6 +311,7 @@ struct kvmi_job {
  * @job_lock: one job at a time
  * @job: to be done by its thread, or NULL
  * @wait: where its thread sleeps
+ * @poll: of its waits for an answer
  * @ring: shared with the tool
  * @tdp: page tables kept ready
  *
@@ -788,6 +789,7 @@ u64 kvmi_reg_read(struct kvm_vcpu *vcpu, int reg);
 u64 kvmi_regs_cr3(struct kvm_vcpu *vcpu);
 u64 kvmi_regs_cr4(struct kvm_vcpu *vcpu);
 u64 kvmi_regs_cr0(struct kvm_vcpu *vcpu);
+bool kvmi_regs_64bit(struct kvm_vcpu *vcpu);
 void kvmi_regs_fill(struct kvmi_vcpu *kv, u32 sets, void *buf);
 void kvmi_regs_set_gprs(struct kvmi_vcpu *kv, u32 mask,
 			const struct kvmi_x86_gprs *gprs);

@@ -9,6 +9,7 @@
 
 #define MSR_SYSENTER_CS		0x174
 #define MSR_LSTAR		0xc0000082
+#define CR4_DE			0x8
 #define CR4_TSD			0x4
 #define LEAF			0x40000123
 
@@ -287,6 +288,56 @@ KTAP_CASE(cr_write_skipped, "E1 A1")
 	vmm_vcpu_start(vm, 0);
 	tool_reply(kv, tool_wait(kv, KVMI_EVENT_X86_CR), KVMI_ACTION_SKIP);
 	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), GUEST_PML4);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* Another value is written: that of the source register after the answer. */
+static __guest uint64_t write_cr3_from_rax(void)
+{
+	asm volatile("mov %%cr3, %%rax\n\t"
+		     "mov %%rax, %%cr3" : : : "rax", "memory");
+	return guest_read_cr3();
+}
+
+static __guest uint64_t write_cr4_from_rax(void)
+{
+	uint64_t cr4 = guest_read_cr4();
+
+	asm volatile("mov %0, %%rax\n\t"
+		     "mov %%rax, %%cr4" : : "r" (cr4 | CR4_TSD) : "rax", "memory");
+	return guest_read_cr4() ^ cr4;
+}
+
+KTAP_CASE(cr_write_replaced, "E1 A2 A3")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	struct kvmi_reply reply;
+
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, 0, 3, KVMI_MODE_SYNC, 0));
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, 0, 4, KVMI_MODE_SYNC, 0));
+
+	vmm_vcpu_set_entry(vm, 0, write_cr3_from_rax, 0, 0, 0);
+	vmm_vcpu_start(vm, 0);
+	ev = tool_wait(kv, KVMI_EVENT_X86_CR);
+	KTAP_EQ(kvmi_event_cr(ev)->new_value, GUEST_PML4);
+	kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
+	KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RAX, GUEST_PML4 | 8));
+	tool_answer(kv, ev, &reply);
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), GUEST_PML4 | 8);
+
+	vmm_vcpu_set_entry(vm, 0, write_cr4_from_rax, 0, 0, 0);
+	vmm_vcpu_start(vm, 0);
+	ev = tool_wait(kv, KVMI_EVENT_X86_CR);
+	KTAP_EQ(kvmi_event_cr(ev)->new_value,
+		kvmi_event_cr(ev)->old | CR4_TSD);
+	kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
+	KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RAX,
+				       kvmi_event_cr(ev)->old | CR4_DE));
+	tool_answer(kv, ev, &reply);
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), CR4_DE);
 	kvmi_vm_close(kv);
 	vmm_destroy(vm);
 }

@@ -59,7 +59,7 @@ int kvmi_insn_mov_cr(struct kvmi_vcpu *kv, u32 cr, u64 *value, u32 *len)
 	int n, i;
 
 	n = kvmi_insn_fetch(kv, insn);
-	l = kv->vcpu->arch.efer & EFER_LMA;
+	l = kvmi_regs_64bit(kv->vcpu);
 	for (i = 0; i < n; i++) {
 		if (l && (insn[i] & 0xf0) == 0x40) {
 			rex = insn[i++];

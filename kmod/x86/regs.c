@@ -86,6 +86,22 @@ u64 kvmi_regs_cr4(struct kvm_vcpu *vcpu)
 	return vcpu->arch.cr4;
 }
 
+/**
+ * kvmi_regs_64bit - does a vCPU execute 64-bit code?
+ * @vcpu: loaded
+ *
+ * Return: true if so; else the upper halves of registers mean nothing.
+ */
+bool kvmi_regs_64bit(struct kvm_vcpu *vcpu)
+{
+	struct kvm_segment cs;
+
+	if (!(vcpu->arch.efer & EFER_LMA))
+		return false;
+	kvm_call(kvm_get_segment)(vcpu, &cs, VCPU_SREG_CS);
+	return cs.l;
+}
+
 static void kvmi_regs_get_gprs(struct kvm_vcpu *vcpu,
 			       struct kvmi_x86_gprs *gprs)
 {

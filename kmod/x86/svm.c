@@ -294,10 +294,13 @@ static bool kvmi_svm_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 cr)
 	ev->old = cr == 3 ? vmcb->save.cr3 : kvmi_regs_cr4(kv->vcpu);
 
 	/* Decode assists name the register; without, the instruction does. */
-	if (boot_cpu_has(X86_FEATURE_DECODEASSISTS) && (info & CR_VALID))
+	if (boot_cpu_has(X86_FEATURE_DECODEASSISTS) && (info & CR_VALID)) {
 		ev->new_value = kvmi_reg_read(kv->vcpu, info & 15);
-	else if (kvmi_insn_mov_cr(kv, cr, &ev->new_value, &ev->insn_len))
+		if (!kvmi_regs_64bit(kv->vcpu))
+			ev->new_value = (u32)ev->new_value;
+	} else if (kvmi_insn_mov_cr(kv, cr, &ev->new_value, &ev->insn_len)) {
 		return false;
+	}
 
 	ex->kind = KVMI_EVENT_X86_CR;
 	ex->mode = READ_ONCE(kv->cr_mode[i]);

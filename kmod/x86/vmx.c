@@ -237,6 +237,14 @@ static u32 kvmi_vmx_insn_len(void)
 	return kvmi_vmread(VM_EXIT_INSTRUCTION_LEN);
 }
 
+/* What a MOV to CR writes: a register that an answer may have set meanwhile. */
+static u64 kvmi_vmx_cr_value(struct kvmi_vcpu *kv, u64 qual)
+{
+	u64 value = kvmi_reg_read(kv->vcpu, QUAL_CR_REG(qual));
+
+	return kvmi_regs_64bit(kv->vcpu) ? value : (u32)value;
+}
+
 static bool kvmi_vmx_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u64 qual)
 {
 	struct kvmi_x86_ev_cr *ev = &ex->payload.cr;
@@ -251,7 +259,7 @@ static bool kvmi_vmx_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u64 qual)
 	ev->cr = cr;
 	ev->insn_len = kvmi_vmx_insn_len();
 	ev->old = cr == 3 ? kvmi_regs_cr3(kv->vcpu) : kvmi_regs_cr4(kv->vcpu);
-	ev->new_value = kvmi_reg_read(kv->vcpu, QUAL_CR_REG(qual));
+	ev->new_value = kvmi_vmx_cr_value(kv, qual);
 
 	ex->kind = KVMI_EVENT_X86_CR;
 	ex->mode = READ_ONCE(kv->cr_mode[i]);
@@ -302,10 +310,13 @@ static bool kvmi_vmx_decode(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 static int kvmi_vmx_finish(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 {
 	struct kvm_vcpu *vcpu = kv->vcpu;
+	u64 qual;
 	int err;
 
 	if (ex->kind == KVMI_EVENT_X86_CR) {
-		err = kvm_call(kvm_set_cr3)(vcpu, ex->payload.cr.new_value);
+		/* As KVM's handler does with CR4, and SVM's with both. */
+		kvmi_vmx_reason(kv, &qual);
+		err = kvm_call(kvm_set_cr3)(vcpu, kvmi_vmx_cr_value(kv, qual));
 		return kvm_call(kvm_complete_insn_gp)(vcpu, err);
 	}
 
