@@ -39,10 +39,19 @@ static bool kvmi_reply_here(struct kvmi_vcpu *kv)
 	return smp_load_acquire(&kv->ring.tool->reply.id) == kv->open.id;
 }
 
+/*
+ * The timer may have looked at an earlier event, and say so when that is closed
+ * already: its word counts only if this one is overdue as well.
+ */
+static bool kvmi_event_overdue(struct kvmi_vcpu *kv)
+{
+	return test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags) &&
+	       kv->open.deadline && time_after(jiffies, kv->open.deadline);
+}
+
 static bool kvmi_event_answered(struct kvmi_vcpu *kv)
 {
-	return kvmi_reply_here(kv) ||
-	       test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
+	return kvmi_reply_here(kv) || kvmi_event_overdue(kv);
 }
 
 /* Once: the tool can change it at any moment. */
@@ -258,8 +267,7 @@ static bool kvmi_ring_has_room(struct kvmi_vcpu *kv)
 	u64 used = kv->ring.producer - READ_ONCE(kv->ring.tool->consumer);
 
 	/* Room for any record, with the padding it may need. */
-	return used <= kv->ring.size / 2 ||
-	       test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
+	return used <= kv->ring.size / 2 || kvmi_event_overdue(kv);
 }
 
 /* A synchronous event finds the ring full of what the tool has not read. */
@@ -327,7 +335,7 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 			vcpu->stat.signal_exits++;
 			return ret;
 		}
-		if (test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags) ||
+		if (kvmi_event_overdue(kv) ||
 		    test_bit(KVMI_VCPU_F_GONE, &kv->flags)) {
 			kvmi_ring_drop(&kv->ring, ex->kind);
 			return kvmi_event_finish(kv);
