@@ -9,7 +9,9 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/module.h>
+#include <linux/pid_namespace.h>
 #include <linux/poll.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
@@ -98,6 +100,29 @@ static int kvmi_do_detach(struct kvmi_session *session, union kvmi_args *args)
 	return kvmi_session_detach(session);
 }
 
+/*
+ * KVM remembers the thread that made the VM, which need not be the first of its
+ * process, nor live any more; those of vCPUs are of the same process.
+ */
+static u32 kvmi_session_pid(struct kvm *kvm)
+{
+	u32 pid = kvm->userspace_pid;
+	struct task_struct *task;
+	struct kvm_vcpu *vcpu;
+
+	rcu_read_lock();
+	task = pid_task(find_pid_ns(pid, &init_pid_ns), PIDTYPE_PID);
+	if (!task || task->mm != kvm->mm) {
+		vcpu = kvm_get_vcpu(kvm, 0);
+		task = vcpu ? pid_task(rcu_dereference(vcpu->pid), PIDTYPE_PID) :
+			      NULL;
+	}
+	if (task)
+		pid = task_tgid_nr(task);
+	rcu_read_unlock();
+	return pid;
+}
+
 static int kvmi_do_info(struct kvmi_session *session, union kvmi_args *args)
 {
 	struct kvmi_info *info = &args->info;
@@ -108,7 +133,7 @@ static int kvmi_do_info(struct kvmi_session *session, union kvmi_args *args)
 		return -EINVAL;
 	memset_after(info, 0, flags);
 	info->out_nr_vcpus = vm->nr_vcpus;
-	info->out_pid = vm->kvm->userspace_pid;
+	info->out_pid = kvmi_session_pid(vm->kvm);
 	info->out_attach_ns = vm->attach_ns;
 	info->out_nr_views = vm->nr_views;
 	vcpu = kvm_get_vcpu(vm->kvm, 0);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Guest-physical memory and the memory map, from outside. */
+#include <semaphore.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -51,6 +52,46 @@ KTAP_CASE(info_and_slots, "S1")
 	KTAP_EQ(slots[1].nr_pages, 16);
 	KTAP_EQ(slots[1].id, 1);
 	KTAP_EQ(slots[1].flags, KVMI_SLOT_READONLY);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* A VMM that makes its VM in a thread of its own is named by its process. */
+static sem_t made, seen;
+
+static void *make_vm(void *arg)
+{
+	*(struct vmm **)arg = vmm_create(1, 0);
+	sem_post(&made);
+	sem_wait(&seen);
+	return NULL;
+}
+
+static __guest uint64_t nothing(void)
+{
+	return 1;
+}
+
+KTAP_CASE(made_by_a_thread, "S1")
+{
+	struct kvmi_info info;
+	struct vmm *vm = NULL;
+	pthread_t thread;
+	struct kvmi_vm *kv;
+
+	KTAP_EQ(pthread_create(&thread, NULL, make_vm, &vm), 0);
+	sem_wait(&made);
+	kv = tool_attach(vm);
+	KTAP_LIB_OK(kvmi_vm_get_info(kv, &info));
+	KTAP_EQ(info.out_pid, getpid());
+	sem_post(&seen);
+	pthread_join(thread, NULL);
+
+	/* That thread is gone. */
+	vmm_vcpu_set_entry(vm, 0, nothing, 0, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 0), 1);
+	KTAP_LIB_OK(kvmi_vm_get_info(kv, &info));
+	KTAP_EQ(info.out_pid, getpid());
 	kvmi_vm_close(kv);
 	vmm_destroy(vm);
 }
