@@ -160,6 +160,24 @@ static int kvmi_vm_check(struct kvm *kvm)
 	return 0;
 }
 
+static int kvmi_vm_check_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
+{
+	return kvmi_ops->check(kv->vcpu);
+}
+
+/* One vCPU tells: they are all alike. */
+static int kvmi_vm_check_layout(struct kvmi_vm *vm)
+{
+	struct kvmi_vcpu *kv = xa_load(&vm->vcpus, 0);
+	int ret = 0;
+
+	down_read(&vm->sem);
+	if (kv)
+		ret = kvmi_vcpu_run_job(kv, kvmi_vm_check_job, NULL);
+	up_read(&vm->sem);
+	return ret;
+}
+
 static int kvmi_vm_add_vcpus(struct kvmi_vm *vm, struct kvm *kvm)
 {
 	struct kvm_vcpu *vcpu;
@@ -196,7 +214,9 @@ int kvmi_vm_vcpu_added(struct kvm_vcpu *vcpu)
 		goto out;
 	}
 	if (!vm->detached && !xa_load(&vm->vcpus, vcpu->vcpu_idx)) {
-		kv = kvmi_vcpu_create(vm, vcpu);
+		kv = ERR_PTR(kvmi_ops->check(vcpu));
+		if (!kv)
+			kv = kvmi_vcpu_create(vm, vcpu);
 		if (IS_ERR(kv))
 			pr_warn_ratelimited("vCPU %d is not watched: %ld\n",
 					    vcpu->vcpu_idx, PTR_ERR(kv));
@@ -349,6 +369,8 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size)
 	mutex_lock(&vm->lock);
 	ret = kvmi_vm_add_vcpus(vm, kvm);
 	mutex_unlock(&vm->lock);
+	if (!ret)
+		ret = kvmi_vm_check_layout(vm);
 	if (ret) {
 		down_read(&vm->sem);
 		kvmi_vm_release(vm, false);

@@ -6,6 +6,8 @@
  * rewrites what it did not change: a bit that kvmi has added is remembered as
  * such, checked at each entry, and taken out again.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/kvm_host.h>
 #include <asm/debugreg.h>
 #include <asm/svm.h>
@@ -87,7 +89,7 @@ static int kvmi_svm_probe(void)
 
 /*
  * Is the VMCB where it is thought to be? Its exit code must be what KVM says the
- * last exit was, its permission map a page, its NPT on.
+ * last exit was, its NPT on. And is its guest one that can be looked into?
  */
 static int kvmi_svm_check(struct kvm_vcpu *vcpu)
 {
@@ -98,15 +100,23 @@ static int kvmi_svm_check(struct kvm_vcpu *vcpu)
 
 	if (!virt_addr_valid(svm->vmcb) || !PAGE_ALIGNED(svm->vmcb) ||
 	    !virt_addr_valid(svm->vmcb01) || !PAGE_ALIGNED(svm->vmcb01))
-		return -EOPNOTSUPP;
+		goto unknown;
 	kvm_orig(get_exit_info)(vcpu, &reason, &info1, &info2, &intr, &err);
 	if (lower_32_bits(svm->vmcb->control.exit_code) != reason ||
 	    svm->vmcb->control.exit_info_1 != info1 ||
 	    svm->vmcb->control.exit_info_2 != info2 ||
 	    !(svm->vmcb01->control.nested_ctl & SVM_NESTED_CTL_NP_ENABLE) ||
 	    !svm->vmcb01->control.msrpm_base_pa)
+		goto unknown;
+	if (svm->vmcb01->control.nested_ctl & SVM_NESTED_CTL_SEV_ENABLE) {
+		pr_info("the VM is confidential\n");
 		return -EOPNOTSUPP;
+	}
 	return 0;
+
+unknown:
+	pr_err("KVM's struct vcpu_svm is not as it was: this kernel is not supported\n");
+	return -EOPNOTSUPP;
 }
 
 /* ---- intercepts ------------------------------------------------------------------ */
