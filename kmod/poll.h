@@ -9,8 +9,13 @@
 #define KVMI_POLL_YIELDS	4
 #define KVMI_POLL_YIELDS_TOLD	128
 
+/**
+ * struct kvmi_poll_state - one wait
+ * @end: of spinning, ktime_get_ns(); 0: not spinning yet
+ * @yields: how often the CPU may still be handed over
+ */
 struct kvmi_poll_state {
-	u64 end;		/* ktime_get_ns(); 0: not spinning yet */
+	u64 end;
 	u32 yields;
 };
 
