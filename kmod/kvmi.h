@@ -643,7 +643,9 @@ static __always_inline struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu)
  * kvmi_vcpu_entry_busy - can any entry of a vCPU concern us?
  * @kv: the vCPU; called on its thread
  *
- * CPUID exits anyway, on both vendors. Return: true if so.
+ * CPUID exits anyway, on both vendors.
+ *
+ * Return: true if so.
  */
 static __always_inline bool kvmi_vcpu_entry_busy(struct kvmi_vcpu *kv)
 {
