@@ -153,7 +153,7 @@ static int kvmi_vm_check(struct kvm *kvm)
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		if (vcpu->arch.guest_state_protected) {
-			pr_info("the VM is confidential\n");
+			pr_info_ratelimited("the VM is confidential\n");
 			return -EOPNOTSUPP;
 		}
 	}
