@@ -559,6 +559,7 @@ struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu);
 void kvmi_vcpu_free(struct kvmi_vcpu *kv);
 int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg);
 void kvmi_vcpu_jobs(struct kvmi_vcpu *kv);
+void kvmi_vcpu_settle(void);
 int kvmi_vcpu_pause(struct kvmi_vm *vm, struct kvmi_vcpu *kv);
 void kvmi_vcpu_resume(struct kvmi_vcpu *kv);
 int kvmi_vcpu_park(struct kvmi_vcpu *kv);

@@ -48,10 +48,14 @@ static void kvmi_detach_fn(struct work_struct *work)
 
 	kvmi_vm_detach(detach->vm);
 	kvmi_vm_put(detach->vm);
+	kvmi_vcpu_settle();
+	/*
+	 * Before who waits may ask to unload the module; kvmi_hook_exit() waits
+	 * until the rest of this function is done.
+	 */
+	module_put(THIS_MODULE);
 	complete_all(&detach->done);
 	kref_put(&detach->ref, kvmi_detach_free);
-	/* kvmi_hook_exit() waits until the rest of this function is done. */
-	module_put(THIS_MODULE);
 }
 
 /* Let the VM go; wait for it unless killed. */

@@ -22,10 +22,16 @@
 /* How long to wait for the vCPU before looking at its state once more. */
 #define KVMI_JOB_RETRY		max_t(long, HZ / 100, 1)
 
+/* ... and before another work is given to a thread that has one already. */
+#define KVMI_JOB_ANEW		16
+
 struct kvmi_work {
 	struct callback_head head;
 	struct kvm_vcpu *vcpu;		/* only compared */
 };
+
+/* Works that have not run yet: each keeps the module. */
+static atomic_t kvmi_works;
 
 /**
  * kvmi_vcpu_enter - find a vCPU and keep it for a hook that may sleep
@@ -151,6 +157,20 @@ static void kvmi_vcpu_work(struct callback_head *head)
 	}
 	/* kvmi_hook_exit() waits until the rest of this function is done. */
 	module_put(THIS_MODULE);
+	if (atomic_dec_and_test(&kvmi_works))
+		wake_up_all(&kvmi_drain_wq);
+}
+
+/**
+ * kvmi_vcpu_settle - wait for works that are left over, but not for long
+ *
+ * A job may be done before all works that were to call for it: those find
+ * nothing to do, but the module cannot be unloaded until they have looked. That
+ * of a thread that is stopped may take for ever.
+ */
+void kvmi_vcpu_settle(void)
+{
+	wait_event_timeout(kvmi_drain_wq, !atomic_read(&kvmi_works), HZ / 5);
 }
 
 /* Get the thread of a vCPU that is in KVM_RUN to come by. */
@@ -179,17 +199,14 @@ static int kvmi_vcpu_call(struct kvmi_vcpu *kv)
 
 	/* The work may stay for a while in a thread that sleeps elsewhere. */
 	__module_get(THIS_MODULE);
+	atomic_inc(&kvmi_works);
 	ret = task_work_add(task, &work->head, TWA_RESUME);
 	put_task_struct(task);
 	if (ret) {
+		atomic_dec(&kvmi_works);
 		module_put(THIS_MODULE);
 		kfree(work);
-		return 0;
 	}
-
-	kvm_make_request(KVM_REQ_UNBLOCK, vcpu);
-	kvm_call(kvm_vcpu_kick)(vcpu);
-	kvmi_vcpu_wake(kv);
 	return 0;
 }
 
@@ -234,6 +251,8 @@ int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg)
 {
 	struct kvmi_job job = { .fn = fn, .arg = arg };
 	struct completion *done = &job.done;
+	struct pid *pid, *called = NULL;
+	unsigned int tries = 0;
 	int ret;
 
 	init_completion(done);
@@ -248,7 +267,18 @@ int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg)
 		}
 
 		xchg(&kv->job, &job);
-		ret = kvmi_vcpu_call(kv);
+		/*
+		 * Once for each thread that runs the vCPU: if the work comes too
+		 * early, on the way out of KVM_RUN, the gate has the job done.
+		 */
+		ret = 0;
+		pid = rcu_access_pointer(kv->vcpu->pid);
+		if (pid != called || ++tries % KVMI_JOB_ANEW == 0)
+			ret = kvmi_vcpu_call(kv);
+		called = pid;
+		kvm_make_request(KVM_REQ_UNBLOCK, kv->vcpu);
+		kvm_call(kvm_vcpu_kick)(kv->vcpu);
+		kvmi_vcpu_wake(kv);
 		if (!ret) {
 			long left = KVMI_JOB_RETRY;
 
