@@ -181,13 +181,10 @@ start_qemu()
 	pid=$!
 }
 
-# Debian 13's Bochs, started by its own dynamic linker: its libraries are not
-# this machine's, and this way needs no chroot.
 start_bochs()
 {
-	local b=$CACHE/bochs model lib cpus
+	local model cpus
 
-	lib=$b/usr/lib/x86_64-linux-gnu
 	case $host in
 	intel) model=corei7_haswell_4770 ;;
 	amd-strict) model=ryzen ;;
@@ -219,9 +216,9 @@ start_bochs()
 	# what is executed.  As it is, an emulated second is about a real one.
 	cat >"$RUN/bochsrc" <<-END
 		config_interface: textconfig
-		display_library: term
-		romimage: file=$b/usr/share/bochs/BIOS-bochs-latest
-		vgaromimage: file=$b/usr/share/bochs/VGABIOS-lgpl-latest
+		display_library: nogui
+		romimage: file=$BOCHS/bios
+		vgaromimage: file=$BOCHS/vgabios
 		memory: guest=$mem, host=$mem
 		cpu: model=$model, count=$smp, quantum=16, reset_on_triple_fault=0, ignore_bad_msrs=1, ips=60000000
 		clock: sync=none, time0=1767225600
@@ -236,14 +233,7 @@ start_bochs()
 		info: action=ignore
 		debug: action=ignore
 	END
-	# Debian's build has the debugger, which waits to be told.
-	echo c >"$RUN/debugger"
-	# Its display needs a terminal; what it shows is of no use.
-	TERM=xterm TERMINFO="$b/usr/lib/terminfo:$b/usr/share/terminfo" \
-		LTDL_LIBRARY_PATH="$lib/bochs/plugins" \
-		timeout -k 5 "$limit" python3 "$RIG_DIR/withpty.py" \
-		"$b/usr/lib64/ld-linux-x86-64.so.2" --library-path "$lib" \
-		"$b/usr/bin/bochs-bin" -q -f "$RUN/bochsrc" -rc "$RUN/debugger" \
-		>"$RUN/screen" 2>&1 </dev/null &
+	timeout -k 5 "$limit" "$BOCHS/bochs" -q -f "$RUN/bochsrc" \
+		>>"$RUN/emulator.log" 2>&1 </dev/null &
 	pid=$!
 }

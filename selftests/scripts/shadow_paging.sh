@@ -25,8 +25,7 @@ fi
 reload_kvm()
 {
 	rmmod kvmi 2>/dev/null
-	# shellcheck disable=SC2086 # options are words
-	rmmod "$kvm" && modprobe "$kvm" $RIG_KVM_OPTIONS "$@" && insmod /rig/kvmi.ko
+	rmmod "$kvm" && modprobe "$kvm" "$@" && insmod /rig/kvmi.ko
 }
 
 # try_attach: sets out and status
