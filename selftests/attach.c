@@ -155,14 +155,10 @@ static int times(int n, int slow)
 static void everything(struct kvmi_vm *kv, int mode)
 {
 	static const uint32_t msrs[] = { 0x174, 0xc0000081, 0xc0000082 };
-	static int bp = -1;
 	unsigned int i;
 
 	tool_watch(kv, KVMI_EVENT_X86_CPUID, mode, KVMI_REGS_GENERAL);
-	if (bp == -1)
-		bp = vmm_can_inject_bp();
-	if (bp)
-		tool_watch(kv, KVMI_EVENT_BREAKPOINT, mode, 0);
+	tool_watch(kv, KVMI_EVENT_BREAKPOINT, mode, 0);
 	for (i = 3; i <= 4; i++)
 		KTAP_LIB_OK(kvmi_event_watch_cr(kv, KVMI_VCPU_ALL, i, mode, 0));
 	for (i = 0; i < 3; i++)

@@ -463,16 +463,11 @@ static __guest uint64_t breakpoints(void)
 /* Continue gives the guest its #BP; skip hides it. */
 KTAP_CASE_SMP(breakpoint, "E8 A1")
 {
-	struct kvmi_vm *kv;
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
 	const struct kvmi_event *ev;
 	int nr[8] = {};
-	struct vmm *vm;
 	int i;
-
-	if (!vmm_can_inject_bp())
-		ktap_skip("the CPU does not inject #BP with the RIP behind it");
-	vm = vmm_create(nr_vcpus, 0);
-	kv = tool_attach(vm);
 
 	tool_watch(kv, KVMI_EVENT_BREAKPOINT, KVMI_MODE_SYNC,
 		   KVMI_REGS_GENERAL);

@@ -262,17 +262,11 @@ static bool kvmi_svm_is_step(struct kvmi_vcpu *kv)
 {
 	struct vmcb *vmcb = kvmi_vmcb(kv);
 
-	if (vmcb->control.exit_code != SVM_EXIT_EXCP_BASE + DB_VECTOR)
+	if (vmcb->control.exit_code != SVM_EXIT_EXCP_BASE + DB_VECTOR ||
+	    !(vmcb->save.dr6 & DR_STEP))
 		return false;
 	/* By the guest's own TF: the instruction is done, the #DB is its. */
 	if (!kv->armed.svm.tf_exit)
-		return false;
-	/*
-	 * DR6.BS, or no cause at all: Bochs forgets to say so. A breakpoint of
-	 * the guest's is the guest's.
-	 */
-	if (!(vmcb->save.dr6 & DR_STEP) &&
-	    (vmcb->save.dr6 & (DR_TRAP_BITS | DR6_BD)))
 		return false;
 
 	/* The guest must not find the step in its DR6. */

@@ -887,38 +887,3 @@ void vmm_worker_stop(struct vmm *vm)
 		if (vmm_vcpu_stop(vm, i) != VMM_STOPPED)
 			KTAP_FAIL("%s", vmm_vcpu_why(vm, i));
 }
-
-static __guest uint64_t one_int3(void)
-{
-	guest_int3();
-	return guest_cpu()->last.rip;
-}
-
-bool vmm_can_inject_bp(void)
-{
-	struct kvm_guest_debug debug = {
-		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP,
-	};
-	struct vmm *vm = vmm_create(1, 0);
-	struct kvm_regs regs;
-	uint64_t rip;
-
-	/* The VMM asks for #BP itself, and gives it back to the guest. */
-	vmm_vcpu_set_entry(vm, 0, one_int3, 0, 0, 0);
-	KTAP_OK(ioctl(vm->vcpu[0].fd, KVM_SET_GUEST_DEBUG, &debug));
-	if (vmm_vcpu_run(vm, 0) != KVM_EXIT_DEBUG) {
-		/* Nor does QEMU's, see kmod/x86/svm.c; but it can inject. */
-		vmm_destroy(vm);
-		return true;
-	}
-	vmm_vcpu_get_regs(vm, 0, &regs);
-	debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_BP;
-	KTAP_OK(ioctl(vm->vcpu[0].fd, KVM_SET_GUEST_DEBUG, &debug));
-	debug.control = 0;
-	vmm_vcpu_start(vm, 0);
-	if (vmm_vcpu_wait(vm, 0, 1000) < 0)
-		vmm_vcpu_stop(vm, 0);
-	rip = vm->vcpu[0].cpu->last.rip;
-	vmm_destroy(vm);
-	return rip == regs.rip + 1;
-}

@@ -137,12 +137,6 @@ char *vmm_vcpu_save(struct vmm *vm, int vcpu);
 /* "ucall SYNC", "KVM_EXIT_MMIO 0x… …": for messages. */
 const char *vmm_vcpu_why(struct vmm *vm, int vcpu);
 
-/*
- * Can the CPU inject #BP as KVM wants it, with the RIP behind the INT3? Bochs'
- * SVM cannot: it says that it has NRIPS, and does not heed NextRIP.
- */
-bool vmm_can_inject_bp(void);
-
 /* All vCPUs run guest_worker(@ops); see there. */
 void vmm_worker_start(struct vmm *vm, uint64_t ops);
 /* Every worker is still at it, and comes @rounds further within 20 s. */
