@@ -140,7 +140,6 @@ boot()
 # Both are called by boot and use its variables.
 start_qemu()
 {
-	local shift
 	local cmd=(
 		qemu-system-x86_64 -accel tcg -m "$mem" -smp "$smp"
 		# What the inner QEMU's "-cpu host" guest wants of the CPU.
@@ -156,26 +155,18 @@ start_qemu()
 	fi
 	if [ -n "$icount" ]; then
 		cmd+=(-icount "shift=0,sleep=off" -rtc "base=2026-01-01T00:00:00,clock=vm")
-	else
+	elif [ "$smp" -gt 1 ]; then
 		# Counting instructions runs all CPUs on one thread, and takes
 		# turns at every timer. With a thread for each, TCG may keep
 		# running an instruction that another CPU has patched meanwhile:
 		# stock kernels die of a stray int3 when they switch a static
 		# key. On one thread without counting, turns take 100 ms, and an
-		# IPI to a CPU in a guest as long.
-		#
-		# A debug kernel executes many times as much in the same time of
-		# its own. If the clock were the real one, a machine that is slow
-		# for a while would leave a guest time for its timer ticks alone,
-		# and its kernel would report stalls.
-		case $k,$smp in
-		debug*,1) shift=2 ;;
-		debug*) shift=1 ;;
-		*,1) shift= ;;
-		*) shift=4 ;;
+		# IPI to a CPU in a guest as long. A debug kernel executes many
+		# times as much in the same time of its own.
+		case $k in
+		debug*) cmd+=(-icount "shift=1,sleep=off") ;;
+		*) cmd+=(-icount "shift=4,sleep=off") ;;
 		esac
-		[ -z "$shift" ] ||
-			cmd+=(-icount "shift=$shift,sleep=off" -rtc clock=vm)
 	fi
 	timeout -k 5 "$limit" "${cmd[@]}" >"$RUN/emulator.log" 2>&1 </dev/null &
 	pid=$!
