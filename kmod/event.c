@@ -213,18 +213,18 @@ static bool kvmi_event_poll(struct kvmi_vcpu *kv)
 {
 	bool told = READ_ONCE(kv->ring.tool->flags) & KVMI_TOOL_POLLS;
 	struct kvmi_poll_state state;
-	bool answered;
+	bool answered = false;
 
 	if (!kvmi_poll_begin(&kv->poll, &state, told))
 		return false;
-	do {
+	while (!signal_pending(current) && !READ_ONCE(kv->job) &&
+	       !test_bit(KVMI_VCPU_F_GONE, &kv->flags) &&
+	       kvmi_poll_again(&state)) {
 		answered = kvmi_event_answered(kv);
-		if (answered || signal_pending(current) ||
-		    READ_ONCE(kv->job) ||
-		    test_bit(KVMI_VCPU_F_GONE, &kv->flags))
+		if (answered)
 			break;
-	} while (kvmi_poll_again(&state));
-	kvmi_poll_end(&kv->poll, answered);
+	}
+	kvmi_poll_end(&kv->poll, &state, answered);
 	return answered;
 }
 
@@ -462,7 +462,7 @@ static bool kvmi_event_poll_any(struct kvmi_vm *vm, struct kvmi_vcpu *kv)
 		    READ_ONCE(vm->detached))
 			break;
 	} while (kvmi_poll_again(&state));
-	kvmi_poll_end(&vm->poll, unread);
+	kvmi_poll_end(&vm->poll, &state, unread);
 	return unread;
 }
 

@@ -8,6 +8,7 @@
 #include <linux/uaccess.h>
 
 #include "hook.h"
+#include "poll.h"
 
 /**
  * kvmi_caps_get - KVMI_GET_CAPS
@@ -113,6 +114,7 @@ static int __init kvmi_init(void)
 {
 	int ret;
 
+	kvmi_poll_init();
 	ret = kvmi_hook_init();
 	if (ret)
 		return ret;

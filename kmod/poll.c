@@ -7,23 +7,54 @@
  * does. So each looks for a while first; whether that pays is learnt from whether
  * it did, as KVM does before it puts a halted vCPU to sleep.
  *
- * A thread that has its CPU to itself spins, for at most poll_ns; any other hands
- * the CPU over, a few times at most: the other side may well be what waits for it.
+ * A thread that has its CPU to itself spins; any other hands the CPU over, a few
+ * times at most: the other side may well be what waits for it. Neither goes on
+ * for more than poll_ns, nor calls it a success what took longer.
  */
 #include <linux/cpumask.h>
-#include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/sched/stat.h>
+#include <asm/tsc.h>
 
 #include "poll.h"
 
 /* At least one wait in so many looks, however seldom it pays. */
 #define KVMI_POLL_MAX_SKIP	63
 
-unsigned int kvmi_poll_ns = 50000;
-module_param_named(poll_ns, kvmi_poll_ns, uint, 0644);
-MODULE_PARM_DESC(poll_ns, "Longest time a vCPU or a waiting tool spins before it sleeps, in ns; 0: never (default 50000)");
+static unsigned int kvmi_poll_ns = 50000;
+
+/* The same in cycles of the TSC. */
+u64 kvmi_poll_cycles __read_mostly;
+
+static int kvmi_poll_set(const char *val, const struct kernel_param *kp)
+{
+	int ret = param_set_uint(val, kp);
+
+	if (!ret)
+		WRITE_ONCE(kvmi_poll_cycles,
+			   mul_u64_u32_div(kvmi_poll_ns, tsc_khz, 1000000));
+	return ret;
+}
+
+static const struct kernel_param_ops kvmi_poll_ops = {
+	.set = kvmi_poll_set,
+	.get = param_get_uint,
+};
+
+module_param_cb(poll_ns, &kvmi_poll_ops, &kvmi_poll_ns, 0644);
+MODULE_PARM_DESC(poll_ns, "Longest time a vCPU or a waiting tool looks for the other before it sleeps, in ns; 0: never (default 50000)");
+
+/**
+ * kvmi_poll_init - learn how many cycles there are to a nanosecond
+ */
+void kvmi_poll_init(void)
+{
+	WRITE_ONCE(kvmi_poll_cycles,
+		   mul_u64_u32_div(kvmi_poll_ns, tsc_khz, 1000000));
+}
 
 /**
  * kvmi_poll_again - wait a moment
@@ -33,8 +64,8 @@ MODULE_PARM_DESC(poll_ns, "Longest time a vCPU or a waiting tool spins before it
  */
 bool kvmi_poll_again(struct kvmi_poll_state *state)
 {
-	u64 now;
-
+	if (get_cycles() - state->start > READ_ONCE(kvmi_poll_cycles))
+		return false;
 	if (!single_task_running()) {
 		if (!state->yields--)
 			return false;
@@ -44,11 +75,6 @@ bool kvmi_poll_again(struct kvmi_poll_state *state)
 	}
 	/* On a single CPU nobody else is about to do anything. */
 	if (num_online_cpus() == 1)
-		return false;
-	now = ktime_get_ns();
-	if (!state->end)
-		state->end = now + READ_ONCE(kvmi_poll_ns);
-	else if (now >= state->end)
 		return false;
 	cpu_relax();
 	return true;

@@ -3,6 +3,8 @@
 #ifndef KVMI_POLL_H
 #define KVMI_POLL_H
 
+#include <asm/timex.h>
+
 #include "kvmi.h"
 
 /* How often the CPU is handed over; by a side that was told to look, ... */
@@ -11,15 +13,17 @@
 
 /**
  * struct kvmi_poll_state - one wait
- * @end: of spinning, ktime_get_ns(); 0: not spinning yet
+ * @start: when it began, in cycles
  * @yields: how often the CPU may still be handed over
  */
 struct kvmi_poll_state {
-	u64 end;
+	u64 start;
 	u32 yields;
 };
 
-extern unsigned int kvmi_poll_ns;
+extern u64 kvmi_poll_cycles;
+
+void kvmi_poll_init(void);
 
 bool kvmi_poll_again(struct kvmi_poll_state *state);
 void kvmi_poll_lost(struct kvmi_poll *poll);
@@ -38,13 +42,11 @@ static inline bool kvmi_poll_begin(struct kvmi_poll *poll,
 {
 	u32 skip = READ_ONCE(poll->skip);
 
-	if (!READ_ONCE(kvmi_poll_ns))
-		return false;
-	if (skip && !told) {
+	if (skip) {
 		WRITE_ONCE(poll->skip, skip - 1);
 		return false;
 	}
-	state->end = 0;
+	state->start = get_cycles();
 	state->yields = told ? KVMI_POLL_YIELDS_TOLD : KVMI_POLL_YIELDS;
 	return true;
 }
@@ -52,11 +54,16 @@ static inline bool kvmi_poll_begin(struct kvmi_poll *poll,
 /**
  * kvmi_poll_end - learn from a wait
  * @poll: the caller's
- * @won: what was awaited came in time
+ * @state: of this wait
+ * @won: what was awaited came
+ *
+ * It must have come in time, too: where somebody else uses the CPU, who hands it
+ * over gets it back long after who sleeps and is woken would.
  */
-static inline void kvmi_poll_end(struct kvmi_poll *poll, bool won)
+static inline void kvmi_poll_end(struct kvmi_poll *poll,
+				 struct kvmi_poll_state *state, bool won)
 {
-	if (!won)
+	if (!won || get_cycles() - state->start > kvmi_poll_cycles)
 		kvmi_poll_lost(poll);
 	else if (READ_ONCE(poll->backoff))
 		WRITE_ONCE(poll->backoff, 0);

@@ -99,16 +99,15 @@ static __guest uint64_t time_write(uint64_t *samples, uint64_t n,
 	return n;
 }
 
-/* Asks the VMM between two writes. */
-static __guest uint64_t time_write_sync(uint64_t *samples, uint64_t n,
-					uint64_t target)
+/* To two pages in turns. */
+static __guest uint64_t time_write_turns(uint64_t *samples, uint64_t n,
+					 uint64_t target)
 {
 	uint64_t i, t;
 
 	for (i = 0; i < n; i++) {
-		guest_sync(i);
 		t = guest_rdtsc();
-		GUEST_WRITE(uint64_t, target, i);
+		GUEST_WRITE(uint64_t, target + i % 2 * PAGE, i);
 		samples[i] = guest_rdtsc() - t;
 	}
 	return n;
@@ -128,7 +127,7 @@ static __guest uint64_t touch(uint64_t gpa, uint64_t pages)
 struct bench_vm {
 	struct vmm *vm;
 	uint64_t samples;	/* gpa */
-	uint64_t target;	/* gpa of a page to write to */
+	uint64_t target;	/* gpa of two pages to write to */
 };
 
 static struct bench_vm make_vm(void)
@@ -138,7 +137,7 @@ static struct bench_vm make_vm(void)
 	/* Where the CPU has no NRIPS, KVM walks them at every CPUID. */
 	vmm_use_large_pages(b.vm);
 	b.samples = vmm_alloc_pages(b.vm, (ROUNDS * 8 + PAGE - 1) / PAGE);
-	b.target = vmm_alloc_pages(b.vm, 1);
+	b.target = vmm_alloc_pages(b.vm, 2);
 	return b;
 }
 
@@ -242,10 +241,11 @@ static uint64_t floor_cost(enum floor kind)
 
 enum how { WAIT, POLL, YIELDS };
 
-/* The tool, in the calling thread: answer every event alike. */
-static void answer_all(struct kvmi_vm *kv, enum how how, int n,
-		       const struct kvmi_reply *reply)
+/* The tool, in the calling thread: give two answers in turns. */
+static void answer_turns(struct kvmi_vm *kv, enum how how, int n,
+			 const struct kvmi_reply *replies)
 {
+	const struct kvmi_reply *reply = &replies[0];
 	struct pollfd pfd = { .fd = kvmi_vm_fd(kv), .events = POLLIN };
 	const struct kvmi_event *ev;
 	struct kvmi_ring *ring;
@@ -259,10 +259,12 @@ static void answer_all(struct kvmi_vm *kv, enum how how, int n,
 		if (how == WAIT) {
 			KTAP_EQ(kvmi_ring_answer_wait(ring, id, reply, &ev, -1),
 				1);
+			reply = &replies[reply == replies];
 			continue;
 		}
 		kvmi_ring_consume(ring);
 		KTAP_LIB_OK(kvmi_ring_answer(ring, id, reply));
+		reply = &replies[reply == replies];
 		if (how == POLL)
 			KTAP_EQ(poll(&pfd, 1, -1), 1);
 		else
@@ -274,6 +276,14 @@ static void answer_all(struct kvmi_vm *kv, enum how how, int n,
 	kvmi_ring_consume(ring);
 	KTAP_LIB_OK(kvmi_ring_answer(ring, id, reply));
 	kvmi_ring_close(ring);
+}
+
+static void answer_all(struct kvmi_vm *kv, enum how how, int n,
+		       const struct kvmi_reply *reply)
+{
+	struct kvmi_reply replies[2] = { *reply, *reply };
+
+	answer_turns(kv, how, n, replies);
 }
 
 static uint64_t sync_cost(struct bench_vm *b, enum how how)
@@ -291,53 +301,34 @@ static uint64_t sync_cost(struct bench_vm *b, enum how how)
 	return cost;
 }
 
-static uint32_t protect(struct kvmi_vm *kv, struct bench_vm *b)
+/* A view, in which one of the two pages cannot be written to. */
+static uint32_t protect(struct kvmi_vm *kv, struct bench_vm *b, int page)
 {
 	uint32_t view;
 
 	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view));
-	KTAP_LIB_OK(kvmi_view_set_access(kv, view, b->target / PAGE, 1,
+	KTAP_LIB_OK(kvmi_view_set_access(kv, view, b->target / PAGE + page, 1,
 					 KVMI_ACCESS_R | KVMI_ACCESS_X));
 	KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL, view));
 	return view;
 }
 
-/* The reply leaves the view; between two writes the VMM's thread enters it. */
-struct switcher {
-	struct bench_vm *b;
-	struct kvmi_vm *kv;
-	uint32_t view;
-};
-
-static void *switcher_thread(void *arg)
-{
-	struct switcher *s = arg;
-	int i;
-
-	vmm_vcpu_set_entry(s->b->vm, 0, time_write_sync, s->b->samples, ROUNDS,
-			   s->b->target);
-	for (i = 0; i < ROUNDS; i++) {
-		KTAP_EQ(vmm_vcpu_run_ucall(s->b->vm, 0), GUEST_SYNC);
-		KTAP_LIB_OK(kvmi_view_switch(s->kv, 0, s->view));
-	}
-	vmm_vcpu_start(s->b->vm, 0);
-	return NULL;
-}
-
+/* Each view forbids what the other allows, and each reply goes to the other. */
 static uint64_t write_switch_cost(struct bench_vm *b)
 {
 	struct kvmi_vm *kv = tool_attach(b->vm);
-	struct switcher s = { b, kv, protect(kv, b) };
-	struct kvmi_reply reply;
-	pthread_t thread;
+	uint32_t view[2] = { protect(kv, b, 1), protect(kv, b, 0) };
+	struct kvmi_reply replies[2];
 	uint64_t cost;
+	int i;
 
-	kvmi_reply_init(&reply, KVMI_ACTION_RETRY);
-	kvmi_reply_set_view(&reply, KVMI_VIEW_DEFAULT);
+	for (i = 0; i < 2; i++) {
+		kvmi_reply_init(&replies[i], KVMI_ACTION_RETRY);
+		kvmi_reply_set_view(&replies[i], view[i]);
+	}
 	tool_watch(kv, KVMI_EVENT_ACCESS, KVMI_MODE_SYNC, KVMI_REGS_GENERAL);
-	KTAP_EQ(pthread_create(&thread, NULL, switcher_thread, &s), 0);
-	answer_all(kv, POLL, ROUNDS, &reply);
-	pthread_join(thread, NULL);
+	begin(b, time_write_turns);
+	answer_turns(kv, POLL, ROUNDS, replies);
 	cost = end(b);
 	kvmi_vm_close(kv);
 	return cost;
@@ -349,7 +340,7 @@ static uint64_t write_faststep_cost(struct bench_vm *b)
 	struct kvmi_reply reply;
 	uint64_t cost;
 
-	protect(kv, b);
+	protect(kv, b, 0);
 	kvmi_reply_init(&reply, KVMI_ACTION_RETRY);
 	kvmi_reply_fast_step(&reply, KVMI_VIEW_DEFAULT);
 	tool_watch(kv, KVMI_EVENT_ACCESS, KVMI_MODE_SYNC, KVMI_REGS_GENERAL);
@@ -369,7 +360,7 @@ static uint64_t minimal_cost(struct bench_vm *b)
 	struct kvmi_vm *kv = tool_attach(b->vm);
 	uint64_t cost;
 
-	protect(kv, b);
+	protect(kv, b, 0);
 	begin(b, time_write);
 	cost = end(b);
 	kvmi_vm_close(kv);
@@ -466,7 +457,7 @@ static void everything(struct bench_vm *b)
 						 0xc0000080 + i,
 						 KVMI_ACCESS_R | KVMI_ACCESS_W,
 						 KVMI_MODE_ASYNC, 0));
-	protect(kv, b);
+	protect(kv, b, 0);
 	cpuid_cost(b);
 	kvmi_vm_close(kv);
 }
