@@ -38,9 +38,8 @@ echo "TAP version 13"
 # Loaded only when the guest runs.
 rmmod kvmi 2>/dev/null
 value=$(head -c 6 /dev/urandom | od -An -tx1 | tr -d ' ')
-start_guest 25 "1$value" 1
-page=$(wait_guest_says 'guest: page' 400) || echo "# $page"
-gpa=${page##* }
+boot_guest 25 "1$value" 1
+gpa=$(sed -n 's/.*guest: page //p' /tmp/guest.page)
 insmod /rig/kvmi.ko
 
 list=$(kvmi list)

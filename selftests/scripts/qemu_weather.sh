@@ -59,11 +59,10 @@ monitor_says()
 }
 
 rmmod kvmi 2>/dev/null
-# shellcheck disable=SC2034 # for start_guest
+# shellcheck disable=SC2034 # for boot_guest
 GUEST_REBOOT=reset
-start_guest 6 1 2
+boot_guest 6 1 2
 cat "$GUEST_MONITOR.out" >>/tmp/monitor.log &
-page=$(wait_guest_says 'guest: page' 400) || echo "# $page"
 insmod /rig/kvmi.ko
 kvmi trace --json "$GUEST_PID" -e cr3,cpuid -d 600 >/tmp/trace.json &
 trace=$!
