@@ -211,6 +211,11 @@ static void kvmi_svm_apply(struct kvmi_vcpu *kv, struct vmcb *vmcb, u32 want)
 	armed->bits = want;
 }
 
+static bool kvmi_svm_injecting(struct kvmi_vcpu *kv)
+{
+	return kvmi_vmcb(kv)->control.event_inj & SVM_EVTINJ_VALID;
+}
+
 static void kvmi_svm_arm(struct kvmi_vcpu *kv, u32 want)
 {
 	struct vmcb *vmcb = kvmi_vmcb(kv);
@@ -219,9 +224,10 @@ static void kvmi_svm_arm(struct kvmi_vcpu *kv, u32 want)
 
 	/*
 	 * TF must not be pushed on the guest's stack with an event that is
-	 * being injected; and one that is set is the guest's own.
+	 * being injected; and one that is set is the guest's own. The CPU
+	 * clears the valid bit at an exit, and may leave the others.
 	 */
-	if ((want & KVMI_WANT_STEP) && !vmcb->control.event_inj &&
+	if ((want & KVMI_WANT_STEP) && !kvmi_svm_injecting(kv) &&
 	    !(vmcb->save.rflags & X86_EFLAGS_TF)) {
 		vmcb->save.rflags |= X86_EFLAGS_TF;
 		kv->armed.svm.tf = true;
@@ -239,11 +245,6 @@ static void kvmi_svm_disarm(struct kvmi_vcpu *kv)
 	/* Should KVM have wanted one of those meanwhile, it says so again. */
 	if (msrs)
 		kvm_make_request(KVM_REQ_MSR_FILTER_CHANGED, kv->vcpu);
-}
-
-static bool kvmi_svm_injecting(struct kvmi_vcpu *kv)
-{
-	return kvmi_vmcb(kv)->control.event_inj & SVM_EVTINJ_VALID;
 }
 
 /* ---- exits --------------------------------------------------------------------------- */
