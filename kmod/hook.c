@@ -38,6 +38,7 @@ DEFINE_STATIC_CALL(kvmi_lookup_name, kvmi_lookup_none);
 
 KVMI_CALLS(KVMI_DEFINE_CALL)
 KVMI_OPS(KVMI_DEFINE_OP)
+KVMI_OPT_OPS(KVMI_DEFINE_OP)
 KVMI_WRAPS(KVMI_DEFINE_OP)
 
 /* A function of KVM, resolved once: kvm.ko cannot go while kvmi is loaded. */
@@ -62,6 +63,7 @@ struct kvmi_op {
 	void *tramp;
 	size_t offset;			/* in struct kvm_x86_ops */
 	void *wrap;			/* NULL: called only */
+	bool optional;
 	struct static_call_key *kvm_key;
 	void *kvm_tramp;
 };
@@ -81,8 +83,14 @@ KVMI_WRAPS(KVMI_CHECK_TYPE)
 	  .tramp = STATIC_CALL_TRAMP_ADDR(kvmi_o_##op),			\
 	  .offset = offsetof(struct kvm_x86_ops, op) },
 
+#define KVMI_OPT_OP_ENTRY(op)						\
+	{ .name = #op, .key = &STATIC_CALL_KEY(kvmi_o_##op),		\
+	  .tramp = STATIC_CALL_TRAMP_ADDR(kvmi_o_##op),			\
+	  .offset = offsetof(struct kvm_x86_ops, op), .optional = true },
+
 static struct kvmi_op kvmi_wraps[] = {
 	KVMI_OPS(KVMI_OP_ENTRY)
+	KVMI_OPT_OPS(KVMI_OPT_OP_ENTRY)
 	KVMI_WRAPS(KVMI_WRAP_ENTRY)
 };
 
@@ -193,7 +201,13 @@ int kvmi_hook_init(void)
 		return -ENOENT;
 
 	for (i = 0; i < ARRAY_SIZE(kvmi_calls); i++) {
-		addr = kvmi_hook_need("%s", kvmi_calls[i].name);
+		addr = NULL;
+		/* The same by another name, where this one is in line. */
+		if (kvmi_calls[i].key ==
+		    &STATIC_CALL_KEY(kvmi_c_kvm_set_msr_ignored_check))
+			addr = (void *)kvmi_hook_lookup("kvm:" COMPAT_KVM_SET_MSR_ELSE);
+		if (!addr)
+			addr = kvmi_hook_need("%s", kvmi_calls[i].name);
 		if (!addr)
 			return -ENOENT;
 		__static_call_update(kvmi_calls[i].key, kvmi_calls[i].tramp,
@@ -257,6 +271,8 @@ static int kvmi_hook_resolve(void)
 
 	for (op = kvmi_wraps; op < kvmi_wraps + ARRAY_SIZE(kvmi_wraps); op++) {
 		fn = *(void **)((char *)kvmi_kvm_ops + op->offset);
+		if (!fn && op->optional)
+			fn = __static_call_return0;
 		if (!fn) {
 			pr_err("KVM's %s has no operation %s\n",
 			       kvmi_kvm_ops->name, op->name);

@@ -16,7 +16,12 @@
 /* KVM's functions that kvmi calls; the type comes from KVM's own prototype. */
 #define KVMI_CALLS(X)						\
 	X(file_is_kvm)						\
+	X(__kvm_get_msr)					\
+	X(__kvm_set_xcr)					\
 	X(gfn_to_memslot)					\
+	X(kvm_apic_get_state)					\
+	X(kvm_apic_set_state)					\
+	X(kvm_arch_vcpu_ioctl_set_mpstate)			\
 	X(kvm_arch_vcpu_ioctl_get_sregs)			\
 	X(kvm_arch_vcpu_ioctl_set_sregs)			\
 	X(kvm_complete_insn_gp)					\
@@ -31,11 +36,16 @@
 	X(kvm_queue_exception)					\
 	X(kvm_queue_exception_e)				\
 	X(kvm_set_cr3)						\
+	X(kvm_set_dr)						\
+	X(kvm_set_msr_ignored_check)				\
 	X(kvm_set_rflags)					\
 	X(kvm_skip_emulated_instruction)			\
+	X(kvm_vcpu_ioctl_x86_get_vcpu_events)			\
+	X(kvm_vcpu_ioctl_x86_set_vcpu_events)			\
 	X(kvm_vcpu_kick)					\
 	X(kvm_vcpu_mark_page_dirty)				\
 	X(kvm_vcpu_read_guest)					\
+	X(kvm_vcpu_write_tsc_offset)				\
 	X(vcpu_load)						\
 	X(vcpu_put)
 
@@ -47,6 +57,10 @@
 	X(get_exit_info)					\
 	X(get_gdt)						\
 	X(get_idt)
+
+/* The same, of those that a vendor may do without: then they answer 0. */
+#define KVMI_OPT_OPS(X)						\
+	X(sync_pir_to_irr)
 
 /* Operations that kvmi wraps; kvmi_##op takes their place. */
 #define KVMI_WRAPS(X)						\
@@ -68,6 +82,7 @@
 
 KVMI_CALLS(KVMI_DECLARE_CALL)
 KVMI_OPS(KVMI_DECLARE_OP)
+KVMI_OPT_OPS(KVMI_DECLARE_OP)
 KVMI_WRAPS(KVMI_DECLARE_OP)
 
 /* kvm_call(fn)(...): KVM's function; kvm_orig(op)(...): KVM's operation. */

@@ -308,6 +308,8 @@ struct kvmi_job {
  * @open.deadline: jiffies; 0: none
  * @next_id: the last id less the index
  * @reply: copy of the answer
+ * @park_lock: serializes @parked with who reads registers meanwhile
+ * @parked: its thread sleeps in kvmi, its general registers are in memory
  * @job_lock: one job at a time
  * @job: to be done by its thread, or NULL
  * @wait: where its thread sleeps
@@ -358,6 +360,8 @@ struct kvmi_vcpu {
 	u64 next_id;
 	struct kvmi_reply reply;
 
+	spinlock_t park_lock;
+	bool parked;
 	struct mutex job_lock;			/* one job at a time */
 	struct kvmi_job *job;
 	struct rcuwait wait;
@@ -460,6 +464,8 @@ struct kvmi_vm {
  * @fault: the exit is a fault of a view: fills gpa, gva, access, flags
  * @fault_done: the fault is answered without KVM's handler
  * @nested_entry: the exit is about to enter a nested guest
+ * @control: vCPU loaded: copy the VMCS's fields, or the VMCB, to a buffer of some
+ *	bytes; returns how many there are
  * @injecting: the coming entry delivers an event to the guest
  * @flush_is_asid: kvm_x86_ops.flush_tlb_current flushes views as well
  * @spte_restrict: a leaf with no more than some rights; 0: not present
@@ -480,6 +486,7 @@ struct kvmi_ops {
 	bool (*fault)(struct kvmi_vcpu *kv, struct kvmi_ev_access *ev);
 	void (*fault_done)(struct kvmi_vcpu *kv);
 	bool (*nested_entry)(struct kvmi_vcpu *kv);
+	u32 (*control)(struct kvmi_vcpu *kv, void *buf, u32 size);
 	bool (*injecting)(struct kvmi_vcpu *kv);
 	bool flush_is_asid;
 	u64 (*spte_restrict)(u64 spte, u32 access);
@@ -765,8 +772,17 @@ static inline bool kvmi_in_l1(struct kvm_vcpu *vcpu)
 }
 
 /* x86/regs.c */
-#define KVMI_REGS_ALL	(KVMI_REGS_GENERAL | KVMI_REGS_CONTROL | \
-			 KVMI_REGS_SEGMENT)
+#define KVMI_REGS_ALL	(KVMI_REGS_GENERAL | KVMI_REGS_CONTROL |	\
+			 KVMI_REGS_SEGMENT | KVMI_REGS_DEBUG |		\
+			 KVMI_REGS_SYSCALL | KVMI_REGS_XCR |		\
+			 KVMI_REGS_EVENTS)
+
+/* All of them. */
+#define KVMI_REGS_MAX_SIZE						\
+	(sizeof(struct kvmi_x86_gprs) + sizeof(struct kvmi_x86_control) + \
+	 sizeof(struct kvmi_x86_segments) + sizeof(struct kvmi_x86_debug) + \
+	 sizeof(struct kvmi_x86_syscall) + sizeof(struct kvmi_x86_xcr) + \
+	 sizeof(struct kvmi_x86_events))
 
 /**
  * kvmi_regs_size - bytes of register sets
@@ -778,12 +794,23 @@ static inline u32 kvmi_regs_size(u32 sets)
 {
 	u32 size = 0;
 
+	/* What nearly every record has. */
+	if (likely(sets == KVMI_REGS_GENERAL))
+		return sizeof(struct kvmi_x86_gprs);
 	if (sets & KVMI_REGS_GENERAL)
 		size += sizeof(struct kvmi_x86_gprs);
 	if (sets & KVMI_REGS_CONTROL)
 		size += sizeof(struct kvmi_x86_control);
 	if (sets & KVMI_REGS_SEGMENT)
 		size += sizeof(struct kvmi_x86_segments);
+	if (sets & KVMI_REGS_DEBUG)
+		size += sizeof(struct kvmi_x86_debug);
+	if (sets & KVMI_REGS_SYSCALL)
+		size += sizeof(struct kvmi_x86_syscall);
+	if (sets & KVMI_REGS_XCR)
+		size += sizeof(struct kvmi_x86_xcr);
+	if (sets & KVMI_REGS_EVENTS)
+		size += sizeof(struct kvmi_x86_events);
 	return size;
 }
 
@@ -793,11 +820,30 @@ u64 kvmi_regs_cr3(struct kvm_vcpu *vcpu);
 u64 kvmi_regs_cr4(struct kvm_vcpu *vcpu);
 u64 kvmi_regs_cr0(struct kvm_vcpu *vcpu);
 bool kvmi_regs_64bit(struct kvm_vcpu *vcpu);
+void kvmi_regs_cache(struct kvm_vcpu *vcpu);
+void kvmi_regs_get_gprs(struct kvm_vcpu *vcpu, struct kvmi_x86_gprs *gprs);
 void kvmi_regs_fill(struct kvmi_vcpu *kv, u32 sets, void *buf);
 void kvmi_regs_set_gprs(struct kvmi_vcpu *kv, u32 mask,
 			const struct kvmi_x86_gprs *gprs);
 int kvmi_regs_rw(struct kvmi_vm *vm, struct kvmi_regs *args, bool write);
 void kvmi_regs_snapshot(struct kvmi_vcpu *kv, struct kvmi_snapshot *snap);
+
+/* x86/state.c */
+void kvmi_state_get_debug(struct kvm_vcpu *vcpu, struct kvmi_x86_debug *debug);
+int kvmi_state_set_debug(struct kvm_vcpu *vcpu,
+			 const struct kvmi_x86_debug *debug);
+void kvmi_state_get_syscall(struct kvm_vcpu *vcpu,
+			    struct kvmi_x86_syscall *syscall);
+int kvmi_state_set_syscall(struct kvm_vcpu *vcpu,
+			   const struct kvmi_x86_syscall *syscall);
+void kvmi_state_get_xcr(struct kvm_vcpu *vcpu, struct kvmi_x86_xcr *xcr);
+int kvmi_state_set_xcr(struct kvm_vcpu *vcpu, const struct kvmi_x86_xcr *xcr);
+void kvmi_state_get_events(struct kvm_vcpu *vcpu,
+			   struct kvmi_x86_events *events);
+int kvmi_state_set_events(struct kvm_vcpu *vcpu,
+			  const struct kvmi_x86_events *events);
+int kvmi_state_rw(struct kvmi_vm *vm, struct kvmi_state *args, bool write);
+int kvmi_state_msrs(struct kvmi_vm *vm, struct kvmi_msrs *args, bool write);
 
 /* x86/insn.c */
 int kvmi_insn_soft_int(struct kvmi_vcpu *kv);

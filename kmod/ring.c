@@ -315,7 +315,9 @@ bool kvmi_ring_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex, u64 id)
 	/* A few words, in line. */
 	for (i = 0; i < ex->size / sizeof(u64); i++)
 		((u64 *)(rec + 1))[i] = ex->payload.raw[i];
-	if (ex->regs)
+	if (likely(ex->regs == KVMI_REGS_GENERAL))
+		kvmi_regs_get_gprs(kv->vcpu, (void *)(rec + 1) + ex->size);
+	else if (ex->regs)
 		kvmi_regs_fill(kv, ex->regs, (void *)(rec + 1) + ex->size);
 
 	if (id)

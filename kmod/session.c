@@ -90,6 +90,8 @@ union kvmi_args {
 	struct kvmi_control_event control_event;
 	struct kvmi_pause pause;
 	struct kvmi_regs regs;
+	struct kvmi_state state;
+	struct kvmi_msrs msrs;
 	struct kvmi_phys phys;
 	struct kvmi_view view;
 	struct kvmi_access access;
@@ -287,6 +289,28 @@ static int kvmi_do_set_regs(struct kvmi_session *session, union kvmi_args *args)
 	return kvmi_regs_rw(session->vm, &args->regs, true);
 }
 
+static int kvmi_do_get_state(struct kvmi_session *session,
+			     union kvmi_args *args)
+{
+	return kvmi_state_rw(session->vm, &args->state, false);
+}
+
+static int kvmi_do_set_state(struct kvmi_session *session,
+			     union kvmi_args *args)
+{
+	return kvmi_state_rw(session->vm, &args->state, true);
+}
+
+static int kvmi_do_get_msrs(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_state_msrs(session->vm, &args->msrs, false);
+}
+
+static int kvmi_do_set_msrs(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_state_msrs(session->vm, &args->msrs, true);
+}
+
 static int kvmi_do_read(struct kvmi_session *session, union kvmi_args *args)
 {
 	return kvmi_memory_rw(session->vm, &args->phys, false);
@@ -386,6 +410,17 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 		   kvmi_do_get_regs),
 	KVMI_IOCTL(KVMI_SET_REGS, kvmi_regs, pad, KVMI_IOCTL_VM,
 		   kvmi_do_set_regs),
+	KVMI_IOCTL(KVMI_GET_STATE, kvmi_state, out_size,
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   kvmi_do_get_state),
+	KVMI_IOCTL(KVMI_SET_STATE, kvmi_state, out_size,
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   kvmi_do_set_state),
+	KVMI_IOCTL(KVMI_GET_MSRS, kvmi_msrs, pad, KVMI_IOCTL_VM,
+		   kvmi_do_get_msrs),
+	KVMI_IOCTL(KVMI_SET_MSRS, kvmi_msrs, pad,
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   kvmi_do_set_msrs),
 	KVMI_IOCTL(KVMI_READ_PHYS, kvmi_phys, out_done,
 		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_read),
 	KVMI_IOCTL(KVMI_WRITE_PHYS, kvmi_phys, out_done,

@@ -73,6 +73,7 @@ struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu)
 	kv->vcpu = vcpu;
 	kv->vm = vm;
 	kv->index = vcpu->vcpu_idx;
+	spin_lock_init(&kv->park_lock);
 	mutex_init(&kv->job_lock);
 	rcuwait_init(&kv->wait);
 
@@ -306,6 +307,13 @@ int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg)
 	return ret;
 }
 
+static void kvmi_vcpu_set_parked(struct kvmi_vcpu *kv, bool parked)
+{
+	spin_lock(&kv->park_lock);
+	kv->parked = parked;
+	spin_unlock(&kv->park_lock);
+}
+
 /**
  * kvmi_vcpu_sleep - wait, on the vCPU's thread, until something is so
  * @kv: the vCPU, loaded; kvm->srcu not held
@@ -319,12 +327,16 @@ int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv))
 {
 	int ret = 0;
 
+	kvmi_regs_cache(kv->vcpu);
+	kvmi_vcpu_set_parked(kv, true);
 	for (;;) {
 		prepare_to_rcuwait(&kv->wait);
 		set_current_state(TASK_INTERRUPTIBLE);
 		if (READ_ONCE(kv->job)) {
 			__set_current_state(TASK_RUNNING);
 			kvmi_vcpu_jobs(kv);
+			/* It may have had KVM forget what is in memory. */
+			kvmi_regs_cache(kv->vcpu);
 			continue;
 		}
 		if (done(kv) || test_bit(KVMI_VCPU_F_GONE, &kv->flags))
@@ -336,6 +348,7 @@ int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv))
 		schedule();
 	}
 	finish_rcuwait(&kv->wait);
+	kvmi_vcpu_set_parked(kv, false);
 	return ret;
 }
 

@@ -74,6 +74,13 @@ static __guest uint64_t time_cpuid(uint64_t *samples, uint64_t n)
 	return n;
 }
 
+static __guest uint64_t time_cpuid_forever(void)
+{
+	for (;;)
+		guest_cpuid(0, 0);
+	return 0;
+}
+
 static __guest uint64_t time_out(uint64_t *samples, uint64_t n)
 {
 	uint64_t i, t;
@@ -440,6 +447,29 @@ static void read_cost(struct bench_vm *b, uint64_t *read, uint64_t *copy)
 	kvmi_vm_close(kv);
 }
 
+/* Of a vCPU that is paused within KVM_RUN. */
+static uint64_t regs_cost(struct bench_vm *b)
+{
+	static uint64_t samples[ROUNDS];
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	struct kvmi_x86_gprs regs;
+	uint64_t t;
+	int i, ret;
+
+	begin(b, time_cpuid_forever);
+	KTAP_LIB_OK(kvmi_vm_pause(kv));
+	for (i = 0; i < ROUNDS; i++) {
+		t = rdtsc();
+		ret = kvmi_vcpu_get_gprs(kv, 0, &regs);
+		samples[i] = rdtsc() - t;
+		KTAP_LIB_OK(ret);
+	}
+	KTAP_LIB_OK(kvmi_vm_resume(kv));
+	kvmi_vm_close(kv);
+	vmm_vcpu_stop(b->vm, 0);
+	return median(samples);
+}
+
 static void everything(struct bench_vm *b)
 {
 	struct kvmi_vm *kv = tool_attach(b->vm);
@@ -533,6 +563,8 @@ int main(void)
 	read_cost(&b, &v, &copy);
 	figure("memcpy_4k", copy, NULL, 0);
 	figure("read_phys_4k", v, "memcpy_4k", copy);
+
+	figure("regs_get", regs_cost(&b), "exit_cpuid_nomodule", nomodule);
 
 	vmm_slot_add(b.vm, 1, 0x10000000, BULK * PAGE, 0);
 	v = access_cost(&b, false);

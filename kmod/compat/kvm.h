@@ -22,6 +22,22 @@ fastpath_t handle_fastpath_set_msr_irqoff(struct kvm_vcpu *vcpu);
 /* Since 6.11 (KVM: x86: Move handling of HLT into the fast path). */
 fastpath_t handle_fastpath_hlt(struct kvm_vcpu *vcpu);
 
+struct kvm_lapic_state;
+int kvm_apic_get_state(struct kvm_vcpu *vcpu, struct kvm_lapic_state *s);
+int kvm_apic_set_state(struct kvm_vcpu *vcpu, struct kvm_lapic_state *s);
+
+/* Private to x86.c, and called once or twice there: not inlined so far. */
+int __kvm_set_xcr(struct kvm_vcpu *vcpu, u32 index, u64 xcr);
+void kvm_vcpu_ioctl_x86_get_vcpu_events(struct kvm_vcpu *vcpu,
+					struct kvm_vcpu_events *events);
+int kvm_vcpu_ioctl_x86_set_vcpu_events(struct kvm_vcpu *vcpu,
+				       struct kvm_vcpu_events *events);
+void kvm_vcpu_write_tsc_offset(struct kvm_vcpu *vcpu, u64 l1_offset);
+/* Which of its callees is in line differs; both have the same prototype. */
+int kvm_set_msr_ignored_check(struct kvm_vcpu *vcpu, u32 index, u64 data,
+			      bool host_initiated);
+#define COMPAT_KVM_SET_MSR_ELSE	"__kvm_set_msr"
+
 #ifndef KVMI_HAS_ZAP_GFN_RANGE
 /* Moved from mmu.h to asm/kvm_host.h in 6.3. */
 void kvm_zap_gfn_range(struct kvm *kvm, gfn_t gfn_start, gfn_t gfn_end);

@@ -102,8 +102,12 @@ bool kvmi_regs_64bit(struct kvm_vcpu *vcpu)
 	return cs.l;
 }
 
-static void kvmi_regs_get_gprs(struct kvm_vcpu *vcpu,
-			       struct kvmi_x86_gprs *gprs)
+/**
+ * kvmi_regs_get_gprs - KVMI_REGS_GENERAL
+ * @vcpu: loaded, or after kvmi_regs_cache()
+ * @gprs: filled
+ */
+void kvmi_regs_get_gprs(struct kvm_vcpu *vcpu, struct kvmi_x86_gprs *gprs)
 {
 	const unsigned long *regs = vcpu->arch.regs;
 	int i;
@@ -175,6 +179,17 @@ static void kvmi_regs_get_segments(struct kvm_vcpu *vcpu,
 }
 
 /**
+ * kvmi_regs_cache - have KVM keep the general registers in memory
+ * @vcpu: loaded; until it runs again they can be read without loading it
+ */
+void kvmi_regs_cache(struct kvm_vcpu *vcpu)
+{
+	kvmi_reg_cache(vcpu, VCPU_REGS_RSP);
+	kvmi_reg_cache(vcpu, VCPU_REGS_RIP);
+	kvm_call(kvm_get_rflags)(vcpu);
+}
+
+/**
  * kvmi_regs_fill - read register sets
  * @kv: the vCPU, loaded
  * @sets: KVMI_REGS_*
@@ -190,8 +205,30 @@ void kvmi_regs_fill(struct kvmi_vcpu *kv, u32 sets, void *buf)
 		kvmi_regs_get_control(kv->vcpu, buf);
 		buf += sizeof(struct kvmi_x86_control);
 	}
-	if (sets & KVMI_REGS_SEGMENT)
+	if (sets & KVMI_REGS_SEGMENT) {
 		kvmi_regs_get_segments(kv->vcpu, buf);
+		buf += sizeof(struct kvmi_x86_segments);
+	}
+	if (sets & KVMI_REGS_DEBUG) {
+		kvmi_state_get_debug(kv->vcpu, buf);
+		buf += sizeof(struct kvmi_x86_debug);
+	}
+	if (sets & KVMI_REGS_SYSCALL) {
+		kvmi_state_get_syscall(kv->vcpu, buf);
+		buf += sizeof(struct kvmi_x86_syscall);
+	}
+	if (sets & KVMI_REGS_XCR) {
+		kvmi_state_get_xcr(kv->vcpu, buf);
+		buf += sizeof(struct kvmi_x86_xcr);
+	}
+	if (sets & KVMI_REGS_EVENTS)
+		kvmi_state_get_events(kv->vcpu, buf);
+}
+
+/* Where a set stands in a buffer of several. */
+static void *kvmi_regs_at(u32 sets, u32 set, void *buf)
+{
+	return buf + kvmi_regs_size(sets & (set - 1));
 }
 
 /**
@@ -243,27 +280,30 @@ void kvmi_regs_snapshot(struct kvmi_vcpu *kv, struct kvmi_snapshot *snap)
 /* ---- the ioctls ---------------------------------------------------------------- */
 
 /* What has no meaning yet must be 0, so that it can get one. */
-static int kvmi_regs_check(u32 sets, const void *buf)
+static int kvmi_regs_check(u32 sets, void *buf)
 {
 	const struct kvmi_x86_control *control;
+	const struct kvmi_x86_events *events;
 	const struct kvmi_x86_segments *segs;
 	const struct kvmi_x86_segment *seg;
 
-	if (sets & KVMI_REGS_GENERAL)
-		buf += sizeof(struct kvmi_x86_gprs);
 	if (sets & KVMI_REGS_CONTROL) {
-		control = buf;
+		control = kvmi_regs_at(sets, KVMI_REGS_CONTROL, buf);
 		if (memchr_inv(control->reserved, 0, sizeof(control->reserved)))
 			return -EINVAL;
-		buf += sizeof(*control);
 	}
 	if (sets & KVMI_REGS_SEGMENT) {
-		segs = buf;
+		segs = kvmi_regs_at(sets, KVMI_REGS_SEGMENT, buf);
 		for (seg = &segs->cs; seg <= &segs->ldt; seg++)
 			if (seg->attr & GENMASK(14, 12))
 				return -EINVAL;
 		if (memchr_inv(segs->gdt.pad, 0, sizeof(segs->gdt.pad)) ||
 		    memchr_inv(segs->idt.pad, 0, sizeof(segs->idt.pad)))
+			return -EINVAL;
+	}
+	if (sets & KVMI_REGS_EVENTS) {
+		events = kvmi_regs_at(sets, KVMI_REGS_EVENTS, buf);
+		if (memchr_inv(events->reserved, 0, sizeof(events->reserved)))
 			return -EINVAL;
 	}
 	return 0;
@@ -273,6 +313,7 @@ struct kvmi_regs_job {
 	u32 sets;
 	bool write;
 	void *buf;
+	void *old;		/* when writing: room for what there was */
 };
 
 static void kvmi_regs_to_sregs(const struct kvmi_x86_segment *in,
@@ -292,8 +333,8 @@ static void kvmi_regs_to_sregs(const struct kvmi_x86_segment *in,
 	s->unusable = in->attr >> 15 & 1;
 }
 
-static int kvmi_regs_set_sregs(struct kvmi_vcpu *kv, u32 sets,
-			       const void *buf, bool in_run)
+static int kvmi_regs_set_sregs(struct kvmi_vcpu *kv, u32 sets, void *buf,
+			       bool in_run)
 {
 	const struct kvmi_x86_control *control;
 	const struct kvmi_x86_segments *segs;
@@ -315,17 +356,16 @@ static int kvmi_regs_set_sregs(struct kvmi_vcpu *kv, u32 sets,
 		goto out;
 
 	if (sets & KVMI_REGS_CONTROL) {
-		control = buf;
+		control = kvmi_regs_at(sets, KVMI_REGS_CONTROL, buf);
 		sregs->cr0 = control->cr0;
 		sregs->cr2 = control->cr2;
 		sregs->cr3 = control->cr3;
 		sregs->cr4 = control->cr4;
 		sregs->cr8 = control->cr8;
 		sregs->efer = control->efer;
-		buf += sizeof(*control);
 	}
 	if (sets & KVMI_REGS_SEGMENT) {
-		segs = buf;
+		segs = kvmi_regs_at(sets, KVMI_REGS_SEGMENT, buf);
 		kvmi_regs_to_sregs(&segs->cs, &sregs->cs);
 		kvmi_regs_to_sregs(&segs->ds, &sregs->ds);
 		kvmi_regs_to_sregs(&segs->es, &sregs->es);
@@ -356,28 +396,94 @@ out:
 	return ret;
 }
 
+static int kvmi_regs_set_one(struct kvmi_vcpu *kv, u32 sets, u32 set, void *buf,
+			     bool in_run)
+{
+	void *at = kvmi_regs_at(sets, set, buf);
+
+	switch (set) {
+	case KVMI_REGS_CONTROL:
+	case KVMI_REGS_SEGMENT:
+		/* Together: KVM checks the one against the other. */
+		if (set == KVMI_REGS_SEGMENT && (sets & KVMI_REGS_CONTROL))
+			return 0;
+		return kvmi_regs_set_sregs(kv, sets, buf, in_run);
+	case KVMI_REGS_DEBUG:
+		return kvmi_state_set_debug(kv->vcpu, at);
+	case KVMI_REGS_SYSCALL:
+		return kvmi_state_set_syscall(kv->vcpu, at);
+	case KVMI_REGS_XCR:
+		return kvmi_state_set_xcr(kv->vcpu, at);
+	case KVMI_REGS_EVENTS:
+		return kvmi_state_set_events(kv->vcpu, at);
+	default:
+		kvmi_regs_set_gprs(kv, GENMASK(KVMI_X86_NR_GPRS - 1, 0), at);
+		return 0;
+	}
+}
+
 static int kvmi_regs_do(struct kvmi_vcpu *kv, void *arg, bool in_run)
 {
 	struct kvmi_regs_job *job = arg;
-	u32 sregs = job->sets & (KVMI_REGS_CONTROL | KVMI_REGS_SEGMENT);
-	void *buf = job->buf;
-	int ret;
+	u32 set, last = KVMI_REGS_ALL + 1;
+	int ret = 0;
 
 	if (!job->write) {
-		kvmi_regs_fill(kv, job->sets, buf);
+		kvmi_regs_fill(kv, job->sets, job->buf);
 		return 0;
 	}
-	/* What KVM may refuse first: all is written, or nothing. */
-	if (job->sets & KVMI_REGS_GENERAL)
-		buf += sizeof(struct kvmi_x86_gprs);
-	if (sregs) {
-		ret = kvmi_regs_set_sregs(kv, sregs, buf, in_run);
+
+	/* All is written, or nothing: what there was is valid. */
+	kvmi_regs_fill(kv, job->sets, job->old);
+	for (set = 1; set < last && !ret; set <<= 1)
+		if (job->sets & set)
+			ret = kvmi_regs_set_one(kv, job->sets, set, job->buf,
+						in_run);
+	if (!ret)
+		return 0;
+	for (last = set, set = 1; set < last; set <<= 1)
+		if (job->sets & set)
+			kvmi_regs_set_one(kv, job->sets, set, job->old, in_run);
+	return ret;
+}
+
+/* Of one that is parked, without waking it: see kvmi_vcpu_sleep(). */
+static bool kvmi_regs_get_parked(struct kvmi_vcpu *kv, void *buf)
+{
+	bool parked;
+
+	/* A job may be about to change them. */
+	if (!mutex_trylock(&kv->job_lock))
+		return false;
+	spin_lock(&kv->park_lock);
+	parked = kv->parked;
+	if (parked)
+		kvmi_regs_get_gprs(kv->vcpu, buf);
+	spin_unlock(&kv->park_lock);
+	mutex_unlock(&kv->job_lock);
+	return parked;
+}
+
+static int kvmi_regs_rw_one(struct kvmi_vcpu *kv, struct kvmi_regs_job *job,
+			    void __user *uaddr, u32 size)
+{
+	int ret;
+
+	if (job->write) {
+		if (copy_from_user(job->buf, uaddr, size))
+			return -EFAULT;
+		ret = kvmi_regs_check(job->sets, job->buf);
 		if (ret)
 			return ret;
 	}
-	if (job->sets & KVMI_REGS_GENERAL)
-		kvmi_regs_set_gprs(kv, GENMASK(KVMI_X86_NR_GPRS - 1, 0),
-				   job->buf);
+	if (job->write || job->sets != KVMI_REGS_GENERAL ||
+	    !kvmi_regs_get_parked(kv, job->buf)) {
+		ret = kvmi_vcpu_run_job(kv, kvmi_regs_do, job);
+		if (ret)
+			return ret;
+	}
+	if (!job->write && copy_to_user(uaddr, job->buf, size))
+		return -EFAULT;
 	return 0;
 }
 
@@ -388,47 +494,56 @@ static int kvmi_regs_do(struct kvmi_vcpu *kv, void *arg, bool in_run)
  * @write: KVMI_SET_REGS
  *
  * Return: 0, -EINVAL (also for values that KVM refuses), -ENOENT, -ENOSPC,
- * -EFAULT, -EAGAIN, -EINTR.
+ * -ENOMEM, -EFAULT, -EAGAIN, -EINTR.
  */
 int kvmi_regs_rw(struct kvmi_vm *vm, struct kvmi_regs *args, bool write)
 {
 	union {
 		struct kvmi_x86_gprs gprs;
-		u8 bytes[sizeof(struct kvmi_x86_gprs) +
-			 sizeof(struct kvmi_x86_control) +
-			 sizeof(struct kvmi_x86_segments)];
+		u8 bytes[KVMI_REGS_MAX_SIZE];
 	} buf;
 	struct kvmi_regs_job job = {
 		.sets = args->sets,
 		.write = write,
 		.buf = &buf,
 	};
+	bool all = args->vcpu == KVMI_VCPU_ALL;
 	u32 size = kvmi_regs_size(args->sets);
+	void __user *uaddr = u64_to_user_ptr(args->buf);
 	struct kvmi_vcpu *kv;
+	unsigned long i;
 	int ret;
 
-	BUILD_BUG_ON(sizeof(buf) > 512);
 	if (args->flags || args->pad || !args->sets)
 		return -EINVAL;
 	if (args->sets & ~KVMI_REGS_ALL)
 		return -EOPNOTSUPP;
-	if (args->buf_size < size)
+	if (args->buf_size < (u64)size * (all ? vm->nr_vcpus : 1))
 		return -ENOSPC;
-	kv = xa_load(&vm->vcpus, args->vcpu);
-	if (!kv)
-		return -ENOENT;
 
-	if (write) {
-		if (copy_from_user(&buf, u64_to_user_ptr(args->buf), size))
-			return -EFAULT;
-		ret = kvmi_regs_check(args->sets, &buf);
-		if (ret)
-			return ret;
+	kv = NULL;
+	if (!all) {
+		kv = xa_load(&vm->vcpus, args->vcpu);
+		if (!kv)
+			return -ENOENT;
 	}
-	ret = kvmi_vcpu_run_job(kv, kvmi_regs_do, &job);
-	if (ret)
-		return ret;
-	if (!write && copy_to_user(u64_to_user_ptr(args->buf), &buf, size))
-		return -EFAULT;
-	return 0;
+	if (write) {
+		job.old = kmalloc(size, GFP_KERNEL_ACCOUNT);
+		if (!job.old)
+			return -ENOMEM;
+	}
+
+	if (kv) {
+		ret = kvmi_regs_rw_one(kv, &job, uaddr, size);
+	} else {
+		ret = 0;
+		xa_for_each(&vm->vcpus, i, kv) {
+			ret = kvmi_regs_rw_one(kv, &job, uaddr, size);
+			if (ret)
+				break;
+			uaddr += size;
+		}
+	}
+	kfree(job.old);
+	return ret;
 }

@@ -247,6 +247,12 @@ static void kvmi_svm_disarm(struct kvmi_vcpu *kv)
 		kvm_make_request(KVM_REQ_MSR_FILTER_CHANGED, kv->vcpu);
 }
 
+static u32 kvmi_svm_control(struct kvmi_vcpu *kv, void *buf, u32 size)
+{
+	memcpy(buf, kvmi_vmcb(kv), min_t(u32, size, PAGE_SIZE));
+	return PAGE_SIZE;
+}
+
 /* ---- exits --------------------------------------------------------------------------- */
 
 /* Before anything of KVM sees RFLAGS: it would inject a #DB when it skips. */
@@ -487,6 +493,7 @@ const struct kvmi_ops kvmi_svm_ops = {
 	.fault = kvmi_svm_fault,
 	.fault_done = kvmi_svm_fault_done,
 	.nested_entry = kvmi_svm_nested_entry,
+	.control = kvmi_svm_control,
 	.injecting = kvmi_svm_injecting,
 	.flush_is_asid = true,
 	.spte_restrict = kvmi_svm_spte_restrict,

@@ -203,6 +203,62 @@ static void kvmi_vmx_disarm(struct kvmi_vcpu *kv)
 		kvm_make_request(KVM_REQ_MSR_FILTER_CHANGED, kv->vcpu);
 }
 
+/* Of a field that the CPU has not, VMREAD says so. */
+static bool kvmi_vmread_safe(u32 field, u64 *value)
+{
+	unsigned long val = 0;
+	bool failed;
+
+	asm volatile("vmread %[field], %[val]"
+		     CC_SET(be)
+		     : CC_OUT(be) (failed), [val] "+r" (val)
+		     : [field] "r" ((unsigned long)field) : "memory");
+	*value = val;
+	return !failed;
+}
+
+/*
+ * By encoding (SDM volume 3, "Field Encoding in VMCS"): width, type and index, the
+ * highest of which IA32_VMX_VMCS_ENUM tells.
+ */
+static u32 kvmi_vmx_control_fields(struct kvmi_vcpu *kv, void *buf, u32 size)
+{
+	struct kvmi_x86_vmcs_field *field = buf;
+	u32 nr = 0, width, type, index, max;
+	u64 cap, value;
+
+	if (rdmsrl_safe(MSR_IA32_VMX_VMCS_ENUM, &cap))
+		return 0;
+	max = cap >> 1 & 0x1ff;
+	/* The one that failing reads change: what it was before them. */
+	if (kvmi_vmread_safe(VM_INSTRUCTION_ERROR, &value)) {
+		if ((nr + 1) * sizeof(*field) <= size) {
+			memset(&field[nr], 0, sizeof(*field));
+			field[nr].encoding = VM_INSTRUCTION_ERROR;
+			field[nr].value = value;
+		}
+		nr++;
+	}
+	for (type = 0; type < 4; type++) {
+		for (width = 0; width < 4; width++) {
+			for (index = 0; index <= max; index++) {
+				u32 enc = width << 13 | type << 10 | index << 1;
+
+				if (enc == VM_INSTRUCTION_ERROR ||
+				    !kvmi_vmread_safe(enc, &value))
+					continue;
+				if ((nr + 1) * sizeof(*field) <= size) {
+					memset(&field[nr], 0, sizeof(*field));
+					field[nr].encoding = enc;
+					field[nr].value = value;
+				}
+				nr++;
+			}
+		}
+	}
+	return nr * sizeof(*field);
+}
+
 static bool kvmi_vmx_injecting(struct kvmi_vcpu *kv)
 {
 	/* MTF traps before the handler's first instruction: nothing to do. */
@@ -422,6 +478,7 @@ const struct kvmi_ops kvmi_vmx_ops = {
 	.fault = kvmi_vmx_fault,
 	.fault_done = kvmi_vmx_fault_done,
 	.nested_entry = kvmi_vmx_nested_entry,
+	.control = kvmi_vmx_control_fields,
 	.injecting = kvmi_vmx_injecting,
 	.spte_restrict = kvmi_vmx_spte_restrict,
 	.spte_small = kvmi_vmx_spte_small,

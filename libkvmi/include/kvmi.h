@@ -148,6 +148,30 @@ KVMI_API int kvmi_vcpu_get_segments(struct kvmi_vm *vm, unsigned int vcpu,
 KVMI_API int kvmi_vcpu_set_segments(struct kvmi_vm *vm, unsigned int vcpu,
 				    const struct kvmi_x86_segments *regs);
 
+KVMI_API int kvmi_vcpu_get_debug(struct kvmi_vm *vm, unsigned int vcpu,
+				 struct kvmi_x86_debug *regs);
+KVMI_API int kvmi_vcpu_set_debug(struct kvmi_vm *vm, unsigned int vcpu,
+				 const struct kvmi_x86_debug *regs);
+KVMI_API int kvmi_vcpu_get_events(struct kvmi_vm *vm, unsigned int vcpu,
+				  struct kvmi_x86_events *regs);
+KVMI_API int kvmi_vcpu_set_events(struct kvmi_vm *vm, unsigned int vcpu,
+				  const struct kvmi_x86_events *regs);
+KVMI_API int kvmi_vcpu_get_state(struct kvmi_vm *vm, unsigned int vcpu,
+				 enum kvmi_state_kind kind, void *buf,
+				 size_t size, size_t *there);
+KVMI_API int kvmi_vcpu_set_state(struct kvmi_vm *vm, unsigned int vcpu,
+				 enum kvmi_state_kind kind, const void *buf,
+				 size_t size);
+KVMI_API int kvmi_vcpu_get_msrs(struct kvmi_vm *vm, unsigned int vcpu,
+				struct kvmi_x86_msr *msrs, unsigned int nr);
+KVMI_API int kvmi_vcpu_set_msrs(struct kvmi_vm *vm, unsigned int vcpu,
+				const struct kvmi_x86_msr *msrs,
+				unsigned int nr, unsigned int *bad);
+KVMI_API int kvmi_vcpu_get_msr(struct kvmi_vm *vm, unsigned int vcpu,
+			       uint32_t index, uint64_t *value);
+KVMI_API int kvmi_vcpu_set_msr(struct kvmi_vm *vm, unsigned int vcpu,
+			       uint32_t index, uint64_t value);
+
 /* ---- which events ------------------------------------------------------ */
 
 KVMI_API int kvmi_event_control(struct kvmi_vm *vm,

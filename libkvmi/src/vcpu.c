@@ -69,9 +69,10 @@ static int regs_ioctl(struct kvmi_vm *vm, unsigned long cmd, unsigned int vcpu,
 /**
  * kvmi_vcpu_get_regs() - Read register sets
  * @vm: the session
- * @vcpu: index of the vCPU
+ * @vcpu: index of the vCPU, or KVMI_VCPU_ALL
  * @sets: KVMI_REGS_*
- * @buf: where to store them, in order of bits, without gaps
+ * @buf: where to store them, in order of bits, without gaps; those of all vCPUs
+ *	in order of indices
  * @size: bytes at @buf
  *
  * At any time; a running vCPU runs on.
@@ -89,7 +90,7 @@ int kvmi_vcpu_get_regs(struct kvmi_vm *vm, unsigned int vcpu, uint32_t sets,
 /**
  * kvmi_vcpu_set_regs() - Write register sets
  * @vm: the session
- * @vcpu: index of the vCPU
+ * @vcpu: index of the vCPU, or KVMI_VCPU_ALL
  * @sets: KVMI_REGS_*
  * @buf: the values, in order of bits, without gaps
  * @size: bytes at @buf
@@ -192,4 +193,211 @@ int kvmi_vcpu_set_segments(struct kvmi_vm *vm, unsigned int vcpu,
 {
 	return kvmi_vcpu_set_regs(vm, vcpu, KVMI_REGS_SEGMENT, regs,
 				  sizeof(*regs));
+}
+
+/**
+ * kvmi_vcpu_get_debug() - Read debug registers
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @regs: where to store them
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vcpu_get_debug(struct kvmi_vm *vm, unsigned int vcpu,
+			struct kvmi_x86_debug *regs)
+{
+	return kvmi_vcpu_get_regs(vm, vcpu, KVMI_REGS_DEBUG, regs, sizeof(*regs));
+}
+
+/**
+ * kvmi_vcpu_set_debug() - Write debug registers
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @regs: the values
+ *
+ * Return: 0 or a negative errno; -EINVAL: KVM refuses them, nothing was written.
+ */
+int kvmi_vcpu_set_debug(struct kvmi_vm *vm, unsigned int vcpu,
+			const struct kvmi_x86_debug *regs)
+{
+	return kvmi_vcpu_set_regs(vm, vcpu, KVMI_REGS_DEBUG, regs, sizeof(*regs));
+}
+
+/**
+ * kvmi_vcpu_get_events() - Read pending events, MP state, TSC offset
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @regs: where to store them
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vcpu_get_events(struct kvmi_vm *vm, unsigned int vcpu,
+			struct kvmi_x86_events *regs)
+{
+	return kvmi_vcpu_get_regs(vm, vcpu, KVMI_REGS_EVENTS, regs, sizeof(*regs));
+}
+
+/**
+ * kvmi_vcpu_set_events() - Write pending events, MP state, TSC offset
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @regs: the values
+ *
+ * Return: 0 or a negative errno; -EINVAL: KVM refuses them, nothing was written.
+ */
+int kvmi_vcpu_set_events(struct kvmi_vm *vm, unsigned int vcpu,
+			const struct kvmi_x86_events *regs)
+{
+	return kvmi_vcpu_set_regs(vm, vcpu, KVMI_REGS_EVENTS, regs, sizeof(*regs));
+}
+
+static int state_ioctl(struct kvmi_vm *vm, unsigned long cmd, unsigned int vcpu,
+		       enum kvmi_state_kind kind, void *buf, size_t size,
+		       size_t *there, const char *what)
+{
+	struct kvmi_state arg = {
+		.size = sizeof(arg),
+		.vcpu = vcpu,
+		.kind = kind,
+		.buf = (uintptr_t)buf,
+		.buf_size = size < UINT32_MAX ? size : UINT32_MAX,
+	};
+	int ret;
+
+	ret = kvmi_vm_ioctl(vm, cmd, &arg, what);
+	if (there)
+		*there = arg.out_size;
+	return ret;
+}
+
+/**
+ * kvmi_vcpu_get_state() - Read state that has no fixed size
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @kind: enum kvmi_state_kind
+ * @buf: where to store it
+ * @size: bytes at @buf
+ * @there: where to store how many bytes there are, or NULL; also with -ENOSPC
+ *
+ * Return: 0 or a negative errno; -ENOSPC: @size is too small; -EOPNOTSUPP: this
+ * vCPU has no such state.
+ */
+int kvmi_vcpu_get_state(struct kvmi_vm *vm, unsigned int vcpu,
+			enum kvmi_state_kind kind, void *buf, size_t size,
+			size_t *there)
+{
+	return state_ioctl(vm, KVMI_GET_STATE, vcpu, kind, buf, size, there,
+			   "get state");
+}
+
+/**
+ * kvmi_vcpu_set_state() - Write state that has no fixed size
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @kind: KVMI_STATE_XSAVE or KVMI_STATE_LAPIC
+ * @buf: the state
+ * @size: bytes at @buf, as many as kvmi_vcpu_get_state() says there are
+ *
+ * Return: 0 or a negative errno; -EINVAL: KVM refuses it, nothing was written.
+ */
+int kvmi_vcpu_set_state(struct kvmi_vm *vm, unsigned int vcpu,
+			enum kvmi_state_kind kind, const void *buf, size_t size)
+{
+	return state_ioctl(vm, KVMI_SET_STATE, vcpu, kind, (void *)buf, size,
+			   NULL, "set state");
+}
+
+static int msrs_ioctl(struct kvmi_vm *vm, unsigned long cmd, unsigned int vcpu,
+		      struct kvmi_x86_msr *msrs, unsigned int nr,
+		      unsigned int *bad, const char *what)
+{
+	struct kvmi_msrs arg = {
+		.size = sizeof(arg),
+		.vcpu = vcpu,
+		.nr = nr,
+		.msrs = (uintptr_t)msrs,
+	};
+	int ret;
+
+	ret = kvmi_vm_ioctl(vm, cmd, &arg, what);
+	if (bad)
+		*bad = arg.out_bad;
+	return ret;
+}
+
+/**
+ * kvmi_vcpu_get_msrs() - Read a list of MSRs
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @msrs: index: which; value and out_error are set
+ * @nr: how many, at most KVMI_MAX_MSR_LIST
+ *
+ * Return: 0 or a negative errno; each entry has its own out_error besides.
+ */
+int kvmi_vcpu_get_msrs(struct kvmi_vm *vm, unsigned int vcpu,
+		       struct kvmi_x86_msr *msrs, unsigned int nr)
+{
+	return msrs_ioctl(vm, KVMI_GET_MSRS, vcpu, msrs, nr, NULL, "get MSRs");
+}
+
+/**
+ * kvmi_vcpu_set_msrs() - Write a list of MSRs
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @msrs: index and value
+ * @nr: how many, at most KVMI_MAX_MSR_LIST
+ * @bad: where to store which of them was refused, or NULL
+ *
+ * All are written, in order, or none.
+ *
+ * Return: 0 or a negative errno; -EINVAL: KVM refuses one; -EAGAIN: one names
+ * guest memory, and the vCPU is outside of KVM_RUN.
+ */
+int kvmi_vcpu_set_msrs(struct kvmi_vm *vm, unsigned int vcpu,
+		       const struct kvmi_x86_msr *msrs, unsigned int nr,
+		       unsigned int *bad)
+{
+	return msrs_ioctl(vm, KVMI_SET_MSRS, vcpu, (void *)msrs, nr, bad,
+			  "set MSRs");
+}
+
+/**
+ * kvmi_vcpu_get_msr() - Read an MSR
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @index: of the MSR
+ * @value: where to store it
+ *
+ * Return: 0 or a negative errno; -ENOENT: KVM knows no such MSR.
+ */
+int kvmi_vcpu_get_msr(struct kvmi_vm *vm, unsigned int vcpu, uint32_t index,
+		      uint64_t *value)
+{
+	struct kvmi_x86_msr msr = { .index = index };
+	int ret = kvmi_vcpu_get_msrs(vm, vcpu, &msr, 1);
+
+	if (ret)
+		return ret;
+	if (msr.out_error)
+		return kvmi_error_set(msr.out_error, "get MSR 0x%x: %s", index,
+				      strerror(-msr.out_error));
+	*value = msr.value;
+	return 0;
+}
+
+/**
+ * kvmi_vcpu_set_msr() - Write an MSR
+ * @vm: the session
+ * @vcpu: index of the vCPU
+ * @index: of the MSR
+ * @value: what to write
+ *
+ * Return: as kvmi_vcpu_set_msrs().
+ */
+int kvmi_vcpu_set_msr(struct kvmi_vm *vm, unsigned int vcpu, uint32_t index,
+		      uint64_t value)
+{
+	struct kvmi_x86_msr msr = { .index = index, .value = value };
+
+	return kvmi_vcpu_set_msrs(vm, vcpu, &msr, 1, NULL);
 }

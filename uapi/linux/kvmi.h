@@ -74,6 +74,10 @@
 #define KVMI_RESUME		_IO(KVMI_IOC_TYPE, 0x21)
 #define KVMI_GET_REGS		_IO(KVMI_IOC_TYPE, 0x22)
 #define KVMI_SET_REGS		_IO(KVMI_IOC_TYPE, 0x23)
+#define KVMI_GET_STATE		_IO(KVMI_IOC_TYPE, 0x24)
+#define KVMI_SET_STATE		_IO(KVMI_IOC_TYPE, 0x25)
+#define KVMI_GET_MSRS		_IO(KVMI_IOC_TYPE, 0x26)
+#define KVMI_SET_MSRS		_IO(KVMI_IOC_TYPE, 0x27)
 #define KVMI_READ_PHYS		_IO(KVMI_IOC_TYPE, 0x28)
 #define KVMI_WRITE_PHYS		_IO(KVMI_IOC_TYPE, 0x29)
 #define KVMI_VIEW_CREATE	_IO(KVMI_IOC_TYPE, 0x30)
@@ -118,6 +122,8 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_PAUSE	(1ULL << 2)
 #define KVMI_FEATURE_MEMORY	(1ULL << 3)
 #define KVMI_FEATURE_REGS	(1ULL << 4)
+#define KVMI_FEATURE_STATE	(1ULL << 5)	/* KVMI_GET_STATE, KVMI_SET_STATE */
+#define KVMI_FEATURE_MSRS	(1ULL << 6)	/* KVMI_GET_MSRS, KVMI_SET_MSRS */
 
 /**
  * struct kvmi_caps - argument of KVMI_GET_CAPS
@@ -729,15 +735,18 @@ struct kvmi_pause {
  * struct kvmi_regs - argument of KVMI_GET_REGS and KVMI_SET_REGS
  * @size: sizeof(struct kvmi_regs)
  * @flags: must be 0
- * @vcpu: index of the vCPU
+ * @vcpu: index of the vCPU, or KVMI_VCPU_ALL
  * @sets: KVMI_REGS_*, one or more
- * @buf: address of the register sets, in order of bits, without gaps
+ * @buf: address of the register sets, in order of bits, without gaps; with
+ *	KVMI_VCPU_ALL those of every vCPU, in order of indices
  * @buf_size: bytes at @buf
  * @pad: 0
  *
- * At any time: the vCPU runs on if it was running. ENOSPC: @buf_size is too
- * small. EAGAIN: the vCPU is in a state (nested guest entry pending) in which
- * its registers cannot be had. EINTR: nothing was done.
+ * At any time: the vCPU runs on if it was running. Of one vCPU all is written or
+ * nothing; with KVMI_VCPU_ALL those before the one that failed are written: pause
+ * the VM, and write them back. ENOSPC: @buf_size is too small. EAGAIN: what is to
+ * be written must be written by a thread of the VMM (PDPTRs, paravirtual MSRs),
+ * and the vCPU's is outside of KVM_RUN. EINTR: nothing was done.
  */
 struct kvmi_regs {
 	__u32 size;
@@ -746,6 +755,75 @@ struct kvmi_regs {
 	__u32 sets;
 	__aligned_u64 buf;
 	__u32 buf_size;
+	__u32 pad;
+};
+
+/**
+ * enum kvmi_state_kind - state of a vCPU that has no fixed size
+ * @KVMI_STATE_XSAVE: FPU and extended state in the standard format of XSAVE (SDM,
+ *	Standard Format of XSAVE Area); which components it has is in its header
+ * @KVMI_STATE_LAPIC: 1 KiB of registers of the LAPIC, at the offsets of its page
+ *	(x2APIC: the same registers). EOPNOTSUPP: the VMM emulates it.
+ * @KVMI_STATE_CPUID: struct kvmi_x86_cpuid_entry[]: what CPUID tells the guest;
+ *	read only
+ * @KVMI_STATE_CONTROL: AMD: the VMCB, 4 KiB (APM, Layout of VMCB); Intel: struct
+ *	kvmi_x86_vmcs_field[], every field that the CPU has; read only. In a nested
+ *	guest, those that it runs on.
+ */
+enum kvmi_state_kind {
+	KVMI_STATE_XSAVE = 1,
+	KVMI_STATE_LAPIC = 2,
+	KVMI_STATE_CPUID = 3,
+	KVMI_STATE_CONTROL = 4,
+};
+
+/**
+ * struct kvmi_state - argument of KVMI_GET_STATE and KVMI_SET_STATE
+ * @size: sizeof(struct kvmi_state)
+ * @flags: must be 0
+ * @vcpu: index of the vCPU
+ * @kind: enum kvmi_state_kind
+ * @buf: address of the state
+ * @buf_size: bytes at @buf; KVMI_SET_STATE: as many as there are
+ * @out_size: bytes that there are, also with ENOSPC
+ *
+ * At any time, as KVMI_GET_REGS. ENOSPC: @buf_size is too small, and nothing was
+ * read. EINVAL: also what KVM refuses to set, and a kind that cannot be set.
+ */
+struct kvmi_state {
+	__u32 size;
+	__u32 flags;
+	__u32 vcpu;
+	__u32 kind;
+	__aligned_u64 buf;
+	__u32 buf_size;
+	__u32 out_size;
+};
+
+/* Entries of one KVMI_GET_MSRS or KVMI_SET_MSRS. */
+#define KVMI_MAX_MSR_LIST	1024
+
+/**
+ * struct kvmi_msrs - argument of KVMI_GET_MSRS and KVMI_SET_MSRS
+ * @size: sizeof(struct kvmi_msrs)
+ * @flags: must be 0
+ * @vcpu: index of the vCPU
+ * @nr: entries, at most KVMI_MAX_MSR_LIST
+ * @msrs: address of struct kvmi_x86_msr[]
+ * @out_bad: KVMI_SET_MSRS: with EINVAL or EAGAIN the entry that was refused
+ * @pad: 0
+ *
+ * Any MSR that KVM knows, as the VMM reads and writes them (KVM_GET_MSRS,
+ * KVM_SET_MSRS). Reading, each entry has its own error. Writing, all are written
+ * in order, or none.
+ */
+struct kvmi_msrs {
+	__u32 size;
+	__u32 flags;
+	__u32 vcpu;
+	__u32 nr;
+	__aligned_u64 msrs;
+	__u32 out_bad;
 	__u32 pad;
 };
 

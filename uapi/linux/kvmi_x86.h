@@ -11,6 +11,10 @@
 #define KVMI_REGS_GENERAL	(1U << 0)	/* struct kvmi_x86_gprs */
 #define KVMI_REGS_CONTROL	(1U << 1)	/* struct kvmi_x86_control */
 #define KVMI_REGS_SEGMENT	(1U << 2)	/* struct kvmi_x86_segments */
+#define KVMI_REGS_DEBUG		(1U << 3)	/* struct kvmi_x86_debug */
+#define KVMI_REGS_SYSCALL	(1U << 4)	/* struct kvmi_x86_syscall */
+#define KVMI_REGS_XCR		(1U << 5)	/* struct kvmi_x86_xcr */
+#define KVMI_REGS_EVENTS	(1U << 6)	/* struct kvmi_x86_events */
 
 /**
  * enum kvmi_x86_gpr - index of a register in kvmi_x86_gprs.r
@@ -140,6 +144,170 @@ struct kvmi_x86_segments {
 	struct kvmi_x86_segment ldt;
 	struct kvmi_x86_dtable gdt;
 	struct kvmi_x86_dtable idt;
+};
+
+/**
+ * struct kvmi_x86_debug - KVMI_REGS_DEBUG
+ * @dr: DR0 to DR3, as the guest reads them
+ * @dr6: debug status
+ * @dr7: debug control
+ *
+ * The guest's own, whatever a debugger of the VMM (KVM_SET_GUEST_DEBUG) has the
+ * CPU use instead. Bits 32 to 63 of DR6 and DR7 must be 0.
+ */
+struct kvmi_x86_debug {
+	__aligned_u64 dr[4];
+	__aligned_u64 dr6;
+	__aligned_u64 dr7;
+};
+
+/**
+ * struct kvmi_x86_syscall - KVMI_REGS_SYSCALL
+ * @star: MSR STAR
+ * @lstar: MSR LSTAR
+ * @cstar: MSR CSTAR
+ * @sfmask: MSR SFMASK
+ * @kernel_gs_base: MSR KERNEL_GS_BASE
+ * @sysenter_cs: MSR SYSENTER_CS
+ * @sysenter_esp: MSR SYSENTER_ESP
+ * @sysenter_eip: MSR SYSENTER_EIP
+ */
+struct kvmi_x86_syscall {
+	__aligned_u64 star;
+	__aligned_u64 lstar;
+	__aligned_u64 cstar;
+	__aligned_u64 sfmask;
+	__aligned_u64 kernel_gs_base;
+	__aligned_u64 sysenter_cs;
+	__aligned_u64 sysenter_esp;
+	__aligned_u64 sysenter_eip;
+};
+
+/**
+ * struct kvmi_x86_xcr - KVMI_REGS_XCR
+ * @xcr0: extended control register 0
+ * @xss: MSR XSS; not written: use KVMI_SET_MSRS
+ */
+struct kvmi_x86_xcr {
+	__aligned_u64 xcr0;
+	__aligned_u64 xss;
+};
+
+/* Bits of the members of struct kvmi_x86_events called *_flags. */
+#define KVMI_X86_EVENT_PENDING	(1U << 0)	/* to be delivered when it can be */
+#define KVMI_X86_EVENT_INJECTED	(1U << 1)	/* to be delivered at the next entry */
+#define KVMI_X86_EVENT_ERROR	(1U << 2)	/* exception: has an error code */
+#define KVMI_X86_EVENT_PAYLOAD	(1U << 3)	/* exception: has a payload */
+#define KVMI_X86_EVENT_SOFT	(1U << 4)	/* interrupt: INT n */
+#define KVMI_X86_EVENT_MASKED	(1U << 5)	/* NMI: masked until IRET */
+/* Bits of kvmi_x86_events.shadow. */
+#define KVMI_X86_SHADOW_STI	(1U << 0)
+#define KVMI_X86_SHADOW_MOV_SS	(1U << 1)
+
+/**
+ * enum kvmi_x86_mp_state - whether a vCPU executes
+ * @KVMI_X86_MP_RUNNABLE: it does
+ * @KVMI_X86_MP_UNINITIALIZED: an application processor before its INIT
+ * @KVMI_X86_MP_INIT_RECEIVED: ... before its SIPI
+ * @KVMI_X86_MP_HALTED: it has executed HLT
+ * @KVMI_X86_MP_SIPI_RECEIVED: it is about to start
+ * @KVMI_X86_MP_RESET_HOLD: held until its reset (SEV-ES)
+ */
+enum kvmi_x86_mp_state {
+	KVMI_X86_MP_RUNNABLE = 0,
+	KVMI_X86_MP_UNINITIALIZED = 1,
+	KVMI_X86_MP_INIT_RECEIVED = 2,
+	KVMI_X86_MP_HALTED = 3,
+	KVMI_X86_MP_SIPI_RECEIVED = 4,
+	KVMI_X86_MP_RESET_HOLD = 9,
+};
+
+/**
+ * struct kvmi_x86_events - KVMI_REGS_EVENTS
+ * @exception: vector, with PENDING or INJECTED in @exception_flags
+ * @exception_flags: KVMI_X86_EVENT_PENDING, _INJECTED, _ERROR, _PAYLOAD
+ * @interrupt: vector, with INJECTED in @interrupt_flags
+ * @interrupt_flags: KVMI_X86_EVENT_INJECTED, _SOFT. What waits in the LAPIC is
+ *	not here, see KVMI_STATE_LAPIC.
+ * @nmi_flags: KVMI_X86_EVENT_PENDING, _INJECTED, _MASKED
+ * @shadow: KVMI_X86_SHADOW_*: what keeps interrupts off for one instruction
+ * @smm: 1: the vCPU is in system management mode; not written
+ * @triple_fault: 1: it will shut down at the next entry; not written
+ * @error: error code of the exception
+ * @mp_state: enum kvmi_x86_mp_state
+ * @payload: of the exception: CR2 (#PF), DR6 (#DB)
+ * @tsc_offset: guest's TSC less the host's
+ * @reserved: 0
+ *
+ * Written as KVM_SET_VCPU_EVENTS, KVM_SET_MP_STATE and the attribute
+ * KVM_VCPU_TSC_OFFSET write them. Whoever writes them owns them: what was
+ * pending before is not delivered any more. An exception that is set while an
+ * event is open comes before the instruction that exits: answer
+ * KVMI_ACTION_RETRY. SVM has one bit for both shadows. A VMM that has not
+ * enabled KVM_CAP_EXCEPTION_PAYLOAD knows no pending exceptions: they are
+ * injected.
+ */
+struct kvmi_x86_events {
+	__u8 exception;
+	__u8 exception_flags;
+	__u8 interrupt;
+	__u8 interrupt_flags;
+	__u8 nmi_flags;
+	__u8 shadow;
+	__u8 smm;
+	__u8 triple_fault;
+	__u32 error;
+	__u32 mp_state;
+	__aligned_u64 payload;
+	__aligned_u64 tsc_offset;
+	__aligned_u64 reserved[2];
+};
+
+/**
+ * struct kvmi_x86_msr - an entry of KVMI_GET_MSRS and KVMI_SET_MSRS
+ * @index: of the MSR
+ * @out_error: KVMI_GET_MSRS: 0, or a negative errno; -ENOENT: KVM knows no such
+ *	MSR. KVMI_SET_MSRS: not used.
+ * @value: its value
+ */
+struct kvmi_x86_msr {
+	__u32 index;
+	__s32 out_error;
+	__aligned_u64 value;
+};
+
+/**
+ * struct kvmi_x86_cpuid_entry - an entry of KVMI_STATE_CPUID
+ * @function: EAX of the CPUID instruction
+ * @index: its ECX, if @flags has bit 0
+ * @flags: bit 0: @index matters
+ * @eax: result
+ * @ebx: result
+ * @ecx: result
+ * @edx: result
+ * @pad: 0
+ */
+struct kvmi_x86_cpuid_entry {
+	__u32 function;
+	__u32 index;
+	__u32 flags;
+	__u32 eax;
+	__u32 ebx;
+	__u32 ecx;
+	__u32 edx;
+	__u32 pad;
+};
+
+/**
+ * struct kvmi_x86_vmcs_field - a field in KVMI_STATE_CONTROL on Intel
+ * @encoding: as VMREAD takes it (SDM, Field Encoding in VMCS)
+ * @pad: 0
+ * @value: its value
+ */
+struct kvmi_x86_vmcs_field {
+	__u32 encoding;
+	__u32 pad;
+	__aligned_u64 value;
 };
 
 /**
