@@ -673,11 +673,6 @@ static __always_inline bool kvmi_vcpu_busy(struct kvmi_vcpu *kv)
 	       kv->step.mode | kv->step.owed | kv->deferred.valid;
 }
 
-/* memory.c */
-int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write);
-int kvmi_memory_slots(struct kvmi_vm *vm, struct kvmi_slots *args);
-void kvmi_memory_info(struct kvmi_vm *vm, struct kvmi_info *info);
-
 /* view.c */
 /**
  * struct kvmi_tree - a view: an alternate second-level page table
@@ -733,12 +728,51 @@ int kvmi_tdp_topup(struct kvmi_tdp_cache *cache);
 void kvmi_tdp_release(struct kvmi_tdp_cache *cache);
 bool kvmi_tdp_lookup(hpa_t root, int level, gfn_t gfn,
 		     struct kvmi_tdp_leaf *leaf);
+bool kvmi_tdp_lookup_near(gfn_t last, gfn_t gfn, struct kvmi_tdp_leaf *leaf);
 u64 *kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
 		  gfn_t gfn, u64 spte, int level, u64 nonleaf, bool *flush);
 bool kvmi_tdp_zap(struct kvmi_tree *view, gfn_t start, gfn_t end);
 bool kvmi_tdp_age(struct kvmi_tree *view, gfn_t start, gfn_t end, bool clear);
 void kvmi_tdp_free(struct kvmi_tree *view);
 kvm_pfn_t kvmi_tdp_leaf_pfn(const struct kvmi_tdp_leaf *leaf, gfn_t gfn);
+
+/* memory.c */
+/**
+ * struct kvmi_mem - accesses to guest memory, one after the other
+ * @vm: the VM
+ * @held: KVM's tables are held: vm->sem and kvm->mmu_lock, both for reading,
+ *	kvm->srcu, RCU. What follows is only valid then.
+ * @idx: of kvm->srcu
+ * @pieces: accesses since
+ * @root: KVM's root table
+ * @level: of it; 0: no vCPU has one
+ * @slot: the last access was in, or NULL
+ * @gfn: of the last access
+ * @leaf: that maps it; level 0: none
+ * @valid: a frame that has a page, as all in the same part of a section do
+ * @bounce: a page, or NULL; valid whether held or not
+ */
+struct kvmi_mem {
+	struct kvmi_vm *vm;
+	bool held;
+	int idx;
+	u32 pieces;
+	hpa_t root;
+	int level;
+	struct kvm_memory_slot *slot;
+	gfn_t gfn;
+	struct kvmi_tdp_leaf leaf;
+	kvm_pfn_t valid;
+	void *bounce;
+};
+
+void kvmi_mem_begin(struct kvmi_mem *mem, struct kvmi_vm *vm);
+void kvmi_mem_release(struct kvmi_mem *mem);
+void kvmi_mem_end(struct kvmi_mem *mem);
+int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args);
+int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write);
+int kvmi_memory_slots(struct kvmi_vm *vm, struct kvmi_slots *args);
+void kvmi_memory_info(struct kvmi_vm *vm, struct kvmi_info *info);
 
 /* mmuhook.c */
 int kvmi_mmu_init(void);

@@ -6,9 +6,14 @@
  * tool's. Reads go through KVM's leaf where there is one: under kvm->mmu_lock no
  * invalidation of the host completes, so that its page stays for the copy. The
  * rest, and all writes, pin the page in the VMM's mm.
+ *
+ * The locks that this takes are more than a small read costs, so they are kept
+ * from one access of a call to the next (struct kvmi_mem), for so long as nobody
+ * has to wait for them.
  */
 #include <linux/highmem.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -18,6 +23,11 @@
 #include "hook.h"
 
 #define KVMI_MAX_TRANSFER	SZ_1G
+#define KVMI_MAX_LIST		65536
+/* Entries of a list that are on the stack at a time. */
+#define KVMI_LIST_BATCH		32
+/* Accesses, each within a page, for which KVM's tables are held at most. */
+#define KVMI_MEM_PIECES		64
 
 static int kvmi_memory_slot(struct kvm *kvm, gfn_t gfn,
 			    struct kvm_memory_slot **slot)
@@ -29,53 +39,6 @@ static int kvmi_memory_slot(struct kvm *kvm, gfn_t gfn,
 	if ((*slot)->id >= KVM_USER_MEM_SLOTS)
 		return -ENXIO;
 	return 0;
-}
-
-/*
- * Copy a page, or a part, by KVM's mapping: to @buf if that is mapped, which saves
- * copying it twice, else to @bounce, a page.
- *
- * Return: true if it is in either; then *@direct says which.
- */
-static bool kvmi_memory_read_leaf(struct kvm *kvm, gfn_t gfn, u32 offset,
-				  void __user *buf, void *bounce, u32 len,
-				  bool *direct)
-{
-	struct kvmi_tdp_leaf leaf;
-	struct kvm_vcpu *vcpu;
-	bool found = false;
-	unsigned long i;
-	const void *from;
-	kvm_pfn_t pfn;
-	hpa_t root;
-
-	rcu_read_lock();
-	read_lock(&kvm->mmu_lock);
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		root = READ_ONCE(vcpu->arch.root_mmu.root.hpa);
-		if (!VALID_PAGE(root))
-			continue;
-		if (kvmi_tdp_lookup(root, vcpu->arch.root_mmu.root_role.level,
-				    gfn, &leaf)) {
-			pfn = kvmi_tdp_leaf_pfn(&leaf, gfn);
-			/* Device memory given to the guest has no page. */
-			if (pfn_valid(pfn)) {
-				from = page_address(pfn_to_page(pfn)) + offset;
-				/* No fault can be dealt with under the lock. */
-				pagefault_disable();
-				*direct = !__copy_to_user_inatomic(buf, from,
-								   len);
-				pagefault_enable();
-				if (!*direct)
-					memcpy(bounce, from, len);
-				found = true;
-			}
-		}
-		break;
-	}
-	read_unlock(&kvm->mmu_lock);
-	rcu_read_unlock();
-	return found;
 }
 
 /* The VMM's page behind a gfn, pinned; vm->sem is not held meanwhile. */
@@ -180,69 +143,270 @@ static int kvmi_memory_mark_dirty(struct kvmi_vm *vm, gfn_t gfn)
 	return ret;
 }
 
-static int kvmi_memory_read(struct kvmi_vm *vm, gfn_t gfn, u32 offset,
-			    void __user *buf, u32 len, void *bounce)
+/* A page for what cannot be copied in one go; the session keeps one. May sleep. */
+static void *kvmi_mem_bounce(struct kvmi_mem *mem)
 {
-	struct kvm_memory_slot *slot;
-	struct page *page;
-	bool direct = false;
-	bool found = false;
-	void *kaddr;
-	int idx;
-	int ret;
-
-	if (!access_ok(buf, len))
-		return -EFAULT;
-	ret = kvmi_vm_get(vm);
-	if (ret)
-		return ret;
-	idx = srcu_read_lock(&vm->kvm->srcu);
-	ret = kvmi_memory_slot(vm->kvm, gfn, &slot);
-	if (!ret)
-		found = kvmi_memory_read_leaf(vm->kvm, gfn, offset, buf, bounce,
-					      len, &direct);
-	srcu_read_unlock(&vm->kvm->srcu, idx);
-	kvmi_vm_unget(vm);
-	if (ret || direct)
-		return ret;
-
-	if (!found) {
-		do {
-			ret = kvmi_memory_get_page(vm, gfn, false, &page);
-		} while (ret == -EAGAIN);
-		if (ret)
-			return ret;
-		kaddr = kmap_local_page(page);
-		memcpy(bounce, kaddr + offset, len);
-		kunmap_local(kaddr);
-		put_page(page);
-	}
-	return copy_to_user(buf, bounce, len) ? -EFAULT : 0;
+	if (!mem->bounce)
+		mem->bounce = xchg(&mem->vm->bounce, NULL);
+	if (!mem->bounce)
+		mem->bounce = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	return mem->bounce;
 }
 
-static int kvmi_memory_write(struct kvmi_vm *vm, gfn_t gfn, u32 offset,
-			     const void __user *buf, u32 len, void *bounce)
+/**
+ * kvmi_mem_begin - begin to access guest memory
+ * @mem: to be ended by kvmi_mem_end()
+ * @vm: vm->sem not held: a page may be long in coming
+ */
+void kvmi_mem_begin(struct kvmi_mem *mem, struct kvmi_vm *vm)
 {
+	mem->vm = vm;
+	mem->held = false;
+	mem->bounce = NULL;
+}
+
+/**
+ * kvmi_mem_release - let go of KVM's tables
+ * @mem: held, or not
+ *
+ * To be called before anything that may fault or sleep.
+ */
+void kvmi_mem_release(struct kvmi_mem *mem)
+{
+	struct kvm *kvm;
+
+	if (!mem->held)
+		return;
+	mem->held = false;
+	kvm = mem->vm->kvm;
+	/* For sparse, which knows no locks that are kept by a flag. */
+	__acquire(&kvm->mmu_lock);
+	__acquire(RCU);
+	__acquire(&kvm->srcu);
+	read_unlock(&kvm->mmu_lock);
+	rcu_read_unlock();
+	srcu_read_unlock(&kvm->srcu, mem->idx);
+	kvmi_vm_unget(mem->vm);
+}
+
+/**
+ * kvmi_mem_end - the end of kvmi_mem_begin()
+ * @mem: held, or not
+ */
+void kvmi_mem_end(struct kvmi_mem *mem)
+{
+	void *bounce;
+
+	kvmi_mem_release(mem);
+	if (!mem->bounce)
+		return;
+	/* To get and clear a page costs as much as a call. */
+	bounce = xchg(&mem->vm->bounce, mem->bounce);
+	free_page((unsigned long)bounce);
+}
+
+static void kvmi_mem_hold(struct kvmi_mem *mem)
+{
+	struct kvm *kvm = mem->vm->kvm;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	hpa_t root;
+
+	mem->idx = srcu_read_lock(&kvm->srcu);
+	rcu_read_lock();
+	read_lock(&kvm->mmu_lock);
+	__release(&kvm->mmu_lock);
+	__release(RCU);
+	__release(&kvm->srcu);
+	mem->held = true;
+	mem->pieces = 0;
+	mem->slot = NULL;
+	mem->leaf.level = 0;
+	mem->valid = KVM_PFN_ERR_FAULT;
+	mem->level = 0;
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		root = READ_ONCE(vcpu->arch.root_mmu.root.hpa);
+		if (!VALID_PAGE(root))
+			continue;
+		mem->root = root;
+		mem->level = vcpu->arch.root_mmu.root_role.level;
+		break;
+	}
+}
+
+/*
+ * The guest's page where KVM maps it: NULL if it does not. It stays while the
+ * tables are held, which is here until kvmi_mem_release().
+ */
+static int kvmi_mem_page(struct kvmi_mem *mem, gfn_t gfn, void **page)
+{
+	kvm_pfn_t pfn;
+	int ret;
+
+	/* Nobody is to wait for us long. */
+	if (mem->held && (++mem->pieces > KVMI_MEM_PIECES || need_resched() ||
+			  rwlock_needbreak(&mem->vm->kvm->mmu_lock))) {
+		kvmi_mem_release(mem);
+		cond_resched();
+	}
+	if (!mem->held) {
+		ret = kvmi_vm_get(mem->vm);
+		if (ret)
+			return ret;
+		kvmi_mem_hold(mem);
+	}
+
+	*page = NULL;
+	if (!mem->slot || gfn - mem->slot->base_gfn >= mem->slot->npages) {
+		mem->slot = NULL;
+		ret = kvmi_memory_slot(mem->vm->kvm, gfn, &mem->slot);
+		if (ret) {
+			mem->slot = NULL;
+			return ret;
+		}
+	}
+	if (!kvmi_tdp_lookup_near(mem->gfn, gfn, &mem->leaf)) {
+		mem->leaf.level = 0;
+		if (!mem->level ||
+		    !kvmi_tdp_lookup(mem->root, mem->level, gfn, &mem->leaf))
+			return 0;
+	}
+	mem->gfn = gfn;
+	pfn = kvmi_tdp_leaf_pfn(&mem->leaf, gfn);
+	/* Device memory given to the guest has no page. */
+	if ((pfn ^ mem->valid) / PAGES_PER_SUBSECTION) {
+		if (!pfn_valid(pfn))
+			return 0;
+		mem->valid = pfn;
+	}
+	*page = __va(PFN_PHYS(pfn));
+	return 0;
+}
+
+/* The same by the VMM's page, copied to or from the bounce page. */
+static int kvmi_mem_copy_slow(struct kvmi_mem *mem, gpa_t gpa, u32 len,
+			      bool write)
+{
+	gfn_t gfn = gpa >> PAGE_SHIFT;
 	struct page *page;
 	void *kaddr;
 	int ret;
 
-	if (copy_from_user(bounce, buf, len))
-		return -EFAULT;
 	do {
-		ret = kvmi_memory_get_page(vm, gfn, true, &page);
+		ret = kvmi_memory_get_page(mem->vm, gfn, write, &page);
 	} while (ret == -EAGAIN);
 	if (ret)
 		return ret;
 
-	kaddr = kmap_local_page(page);
-	memcpy(kaddr + offset, bounce, len);
+	kaddr = kmap_local_page(page) + offset_in_page(gpa);
+	if (write)
+		memcpy(kaddr, mem->bounce, len);
+	else
+		memcpy(mem->bounce, kaddr, len);
 	kunmap_local(kaddr);
-	/* After the bytes: whoever harvests the bit in between copies them. */
-	ret = kvmi_memory_mark_dirty(vm, gfn);
-	set_page_dirty_lock(page);
+	if (write) {
+		/* After the bytes: whoever harvests the bit copies them. */
+		ret = kvmi_memory_mark_dirty(mem->vm, gfn);
+		set_page_dirty_lock(page);
+	}
 	put_page(page);
 	return ret;
+}
+
+/*
+ * From the guest's page to the caller's buffer, without faults. The checks of
+ * copy_to_user() are for kernel objects, and take longer than a small copy: this
+ * is a part of a page that the VMM has mapped.
+ */
+static unsigned long kvmi_mem_to_user(void __user *buf, const void *from,
+				      u32 len)
+{
+	unsigned long left;
+
+	pagefault_disable();
+	instrument_copy_to_user(buf, from, len);
+	left = raw_copy_to_user(buf, from, len);
+	pagefault_enable();
+	return left;
+}
+
+/* Straight from the guest's page to the buffer: nothing is copied twice. */
+static int kvmi_mem_read(struct kvmi_mem *mem, gpa_t gpa, void __user *buf,
+			 u32 len)
+{
+	void *page;
+	int ret;
+
+	for (;;) {
+		ret = kvmi_mem_page(mem, gpa >> PAGE_SHIFT, &page);
+		if (ret)
+			return ret;
+		if (!page)
+			break;
+		/* No fault can be dealt with while the tables are held. */
+		if (!kvmi_mem_to_user(buf, page + offset_in_page(gpa), len))
+			return 0;
+		kvmi_mem_release(mem);
+		if (fault_in_writeable(buf, len))
+			return -EFAULT;
+		if (signal_pending(current))
+			return -EINTR;
+	}
+
+	kvmi_mem_release(mem);
+	if (!kvmi_mem_bounce(mem))
+		return -ENOMEM;
+	ret = kvmi_mem_copy_slow(mem, gpa, len, false);
+	if (ret)
+		return ret;
+	return copy_to_user(buf, mem->bounce, len) ? -EFAULT : 0;
+}
+
+static int kvmi_mem_write(struct kvmi_mem *mem, gpa_t gpa,
+			  const void __user *buf, u32 len)
+{
+	kvmi_mem_release(mem);
+	if (!kvmi_mem_bounce(mem))
+		return -ENOMEM;
+	if (copy_from_user(mem->bounce, buf, len))
+		return -EFAULT;
+	return kvmi_mem_copy_slow(mem, gpa, len, true);
+}
+
+/*
+ * @done is set in any case. In pieces that lie within a page; between two of
+ * them the tables may be let go.
+ */
+static int kvmi_mem_rw(struct kvmi_mem *mem, u64 gpa, void __user *buf,
+		       u64 len, bool write, u64 *done)
+{
+	int ret;
+
+	*done = 0;
+	if (len > KVMI_MAX_TRANSFER || gpa + len < gpa)
+		return -EINVAL;
+	if (!access_ok(buf, len))
+		return -EFAULT;
+
+	while (*done < len) {
+		u32 n = min_t(u64, len - *done, PAGE_SIZE - offset_in_page(gpa));
+
+		if (write)
+			ret = kvmi_mem_write(mem, gpa, buf, n);
+		else
+			ret = kvmi_mem_read(mem, gpa, buf, n);
+		if (ret)
+			return ret;
+		*done += n;
+		buf += n;
+		gpa += n;
+
+		if (!mem->held)
+			cond_resched();
+		if (*done < len && signal_pending(current))
+			return -EINTR;
+	}
+	return 0;
 }
 
 /**
@@ -255,48 +419,125 @@ static int kvmi_memory_write(struct kvmi_vm *vm, gfn_t gfn, u32 offset,
  */
 int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write)
 {
-	void __user *buf = u64_to_user_ptr(args->buf);
-	u64 gpa = args->gpa;
-	void *bounce;
+	struct kvmi_mem mem;
+	u64 done;
+	int ret;
+
+	args->out_done = 0;
+	if (args->flags)
+		return -EINVAL;
+	kvmi_mem_begin(&mem, vm);
+	ret = kvmi_mem_rw(&mem, args->gpa, u64_to_user_ptr(args->buf),
+			  args->len, write, &done);
+	kvmi_mem_end(&mem);
+	args->out_done = done;
+	return ret;
+}
+
+/* Is an error that of one entry, so that the next ones may fare better? */
+static bool kvmi_memory_entry_error(int err)
+{
+	switch (err) {
+	case -EINVAL:
+	case -ENXIO:
+	case -EROFS:
+	case -EFAULT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int kvmi_memory_list_put(struct kvmi_rw __user *to,
+				const struct kvmi_rw *from, u32 nr)
+{
+	u32 i;
+
+	if (!user_write_access_begin(to, nr * sizeof(*to)))
+		return -EFAULT;
+	for (i = 0; i < nr; i++) {
+		unsafe_put_user(from[i].out_done, &to[i].out_done, fault);
+		unsafe_put_user(from[i].out_error, &to[i].out_error, fault);
+	}
+	user_write_access_end();
+	return 0;
+fault:
+	user_write_access_end();
+	return -EFAULT;
+}
+
+/*
+ * The tables are held from one entry to the next: what that takes is more than
+ * what a small read does.
+ */
+static int kvmi_memory_list_some(struct kvmi_mem *mem, struct kvmi_rw_list *args,
+				 struct kvmi_rw *some, u32 nr)
+{
+	struct kvmi_rw *t;
+	u64 done;
+	int ret;
+
+	for (t = some; t < some + nr; t++) {
+		done = 0;
+		ret = -EINVAL;
+		if (!t->flags)
+			ret = kvmi_mem_rw(mem, t->addr, u64_to_user_ptr(t->buf),
+					  t->len, args->flags & KVMI_RW_WRITE,
+					  &done);
+		t->out_done = done;
+		t->out_error = ret;
+		if (ret) {
+			if (!kvmi_memory_entry_error(ret))
+				return ret;
+			args->out_failed++;
+		}
+		args->out_done++;
+	}
+	return 0;
+}
+
+/**
+ * kvmi_memory_list - KVMI_RW_LIST
+ * @vm: vm->sem not held: a page may be long in coming
+ * @args: argument of the ioctl; out_done and out_failed are set in any case
+ *
+ * Return: 0, -EINVAL, -EFAULT, -EINTR, -ENODEV, -ENOMEM.
+ */
+int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args)
+{
+	struct kvmi_rw __user *list = u64_to_user_ptr(args->list);
+	struct kvmi_rw some[KVMI_LIST_BATCH];
+	struct kvmi_mem mem;
+	u32 at, nr;
 	int ret = 0;
 
 	args->out_done = 0;
-	if (args->flags || args->len > KVMI_MAX_TRANSFER ||
-	    gpa + args->len < gpa)
+	args->out_failed = 0;
+	if ((args->flags & ~KVMI_RW_WRITE) || args->pad ||
+	    args->nr > KVMI_MAX_LIST)
 		return -EINVAL;
 
-	/* Kept from call to call: to get and clear a page costs as much again. */
-	bounce = xchg(&vm->bounce, NULL);
-	if (!bounce)
-		bounce = (void *)__get_free_page(GFP_KERNEL_ACCOUNT);
-	if (!bounce)
-		return -ENOMEM;
-
-	while (args->out_done < args->len) {
-		u32 offset = offset_in_page(gpa);
-		u32 len = min_t(u64, args->len - args->out_done,
-				PAGE_SIZE - offset);
-
-		if (write)
-			ret = kvmi_memory_write(vm, gpa >> PAGE_SHIFT, offset,
-						buf, len, bounce);
-		else
-			ret = kvmi_memory_read(vm, gpa >> PAGE_SHIFT, offset,
-					       buf, len, bounce);
-		if (ret)
-			break;
-		args->out_done += len;
-		buf += len;
-		gpa += len;
-
-		cond_resched();
-		if (signal_pending(current) && args->out_done < args->len) {
-			ret = -EINTR;
+	kvmi_mem_begin(&mem, vm);
+	while (!ret && args->out_done < args->nr) {
+		at = args->out_done;
+		nr = min_t(u32, args->nr - at, KVMI_LIST_BATCH);
+		if (copy_from_user(some, list + at, nr * sizeof(*some))) {
+			ret = -EFAULT;
 			break;
 		}
+		ret = kvmi_memory_list_some(&mem, args, some, nr);
+		kvmi_mem_release(&mem);
+		/* Of the one that the call ended at, too. */
+		if (ret)
+			nr = args->out_done - at + 1;
+		if (kvmi_memory_list_put(list + at, some, nr))
+			ret = -EFAULT;
+		cond_resched();
+		if (!ret && args->out_done < args->nr &&
+		    signal_pending(current))
+			ret = -EINTR;
 	}
-	bounce = xchg(&vm->bounce, bounce);
-	free_page((unsigned long)bounce);
+	kvmi_mem_end(&mem);
 	return ret;
 }
 

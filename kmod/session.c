@@ -93,6 +93,7 @@ union kvmi_args {
 	struct kvmi_state state;
 	struct kvmi_msrs msrs;
 	struct kvmi_phys phys;
+	struct kvmi_rw_list list;
 	struct kvmi_view view;
 	struct kvmi_access access;
 };
@@ -321,6 +322,11 @@ static int kvmi_do_write(struct kvmi_session *session, union kvmi_args *args)
 	return kvmi_memory_rw(session->vm, &args->phys, true);
 }
 
+static int kvmi_do_list(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_memory_list(session->vm, &args->list);
+}
+
 static int kvmi_do_view_create(struct kvmi_session *session,
 			       union kvmi_args *args)
 {
@@ -425,6 +431,8 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_read),
 	KVMI_IOCTL(KVMI_WRITE_PHYS, kvmi_phys, out_done,
 		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_write),
+	KVMI_IOCTL(KVMI_RW_LIST, kvmi_rw_list, pad,
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_list),
 	KVMI_IOCTL(KVMI_VIEW_CREATE, kvmi_view, pad,
 		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_view_create),
 	KVMI_IOCTL(KVMI_VIEW_DESTROY, kvmi_view, pad, KVMI_IOCTL_CONF,

@@ -470,6 +470,35 @@ static uint64_t regs_cost(struct bench_vm *b)
 	return median(samples);
 }
 
+/* 64 reads of 64 bytes, each from a page of its own, in one call. */
+static uint64_t read_list_cost(struct bench_vm *b)
+{
+	static uint64_t samples[ROUNDS];
+	static char to[64][64];
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	struct kvmi_rw list[64];
+	uint64_t gpa = vmm_alloc_pages(b->vm, 64);
+	uint64_t t;
+	int i;
+
+	vmm_vcpu_set_entry(b->vm, 0, touch, gpa, 64, 0);
+	vmm_vcpu_run_done(b->vm, 0);
+	memset(list, 0, sizeof(list));
+	for (i = 0; i < 64; i++) {
+		/* In no order. */
+		list[i].addr = gpa + (i * 37 & 63) * PAGE + i * 16;
+		list[i].buf = (uint64_t)to[i];
+		list[i].len = 64;
+	}
+	for (i = 0; i < ROUNDS; i++) {
+		t = rdtsc();
+		KTAP_EQ(kvmi_vm_read_list(kv, list, 64), 0);
+		samples[i] = rdtsc() - t;
+	}
+	kvmi_vm_close(kv);
+	return median(samples);
+}
+
 static void everything(struct bench_vm *b)
 {
 	struct kvmi_vm *kv = tool_attach(b->vm);
@@ -563,6 +592,7 @@ int main(void)
 	read_cost(&b, &v, &copy);
 	figure("memcpy_4k", copy, NULL, 0);
 	figure("read_phys_4k", v, "memcpy_4k", copy);
+	figure("read_sg_64x64", read_list_cost(&b), "read_phys_4k", v);
 
 	figure("regs_get", regs_cost(&b), "exit_cpuid_nomodule", nomodule);
 

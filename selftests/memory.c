@@ -186,6 +186,200 @@ KTAP_CASE(read_only_slot, "S3")
 	vmm_destroy(vm);
 }
 
+#define MANY	10000
+
+/* 10,000 entries, one of them in a hole: the others are done all the same. */
+KTAP_CASE(list_with_a_bad_entry, "S3")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	struct kvmi_rw *list = calloc(MANY, sizeof(*list));
+	uint64_t gpa = vmm_alloc_pages(vm, 20);
+	uint64_t *val = calloc(MANY, sizeof(*val));
+	uint64_t *mem = vmm_gpa(vm, gpa);
+	unsigned int i;
+
+	for (i = 0; i < MANY; i++) {
+		mem[i] = i * 3;
+		list[i].addr = gpa + i * 8;
+		list[i].buf = (uint64_t)&val[i];
+		list[i].len = 8;
+	}
+	list[5000].addr = 0x10000000;
+	KTAP_EQ(kvmi_vm_read_list(kv, list, MANY), 1);
+	for (i = 0; i < MANY; i++) {
+		KTAP_EQ(list[i].out_error, i == 5000 ? -ENXIO : 0);
+		KTAP_EQ(list[i].out_done, i == 5000 ? 0 : 8);
+		KTAP_EQ(val[i], i == 5000 ? 0 : i * 3);
+		val[i] = ~(uint64_t)i;
+	}
+	KTAP_EQ(kvmi_vm_write_list(kv, list, MANY), 1);
+	for (i = 0; i < MANY; i++) {
+		KTAP_EQ(list[i].out_error, i == 5000 ? -ENXIO : 0);
+		KTAP_EQ(mem[i], i == 5000 ? 5000 * 3 : ~(uint64_t)i);
+	}
+	free(list);
+	free(val);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* Each kind of entry, before and after the guest has touched the pages. */
+static __guest uint64_t guest_touch(uint64_t addr, uint64_t pages)
+{
+	uint64_t i;
+
+	for (i = 0; i < pages; i++)
+		GUEST_WRITE(uint8_t, addr + i * 4096, i);
+	return pages;
+}
+
+KTAP_CASE(list_entries_of_every_kind, "S3")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 8);
+	uint8_t *mem = vmm_gpa(vm, gpa);
+	uint8_t *buf = malloc(16 * PAGE);
+	uint8_t *ro, *next;
+	unsigned int round, i;
+	struct kvmi_rw_list arg;
+
+	next = vmm_slot_add(vm, 1, GUEST_RAM, 2 * PAGE, 0);
+	ro = vmm_slot_add(vm, 2, 0x10000000, PAGE, KVM_MEM_READONLY);
+	for (round = 0; round < 2; round++) {
+		struct kvmi_rw list[] = {
+			/* across pages, nothing, across slots */
+			{ gpa + 100, (uint64_t)buf, 5 * PAGE, 0, 9, 9 },
+			{ gpa + 5, (uint64_t)buf, 0, 0, 9, 9 },
+			{ GUEST_RAM - PAGE, (uint64_t)buf + 6 * PAGE,
+			  2 * PAGE, 0, 9, 9 },
+			/* off the end */
+			{ GUEST_RAM + PAGE, (uint64_t)buf + 8 * PAGE,
+			  2 * PAGE, 0, 9, 9 },
+			{ gpa, 16, 8, 0, 9, 9 },
+			{ gpa, -4096UL, 8, 0, 9, 9 },
+			{ gpa, (uint64_t)buf, 8, 1, 9, 9 },
+			{ ~0ULL - 4, (uint64_t)buf, 8, 0, 9, 9 },
+			{ gpa, (uint64_t)buf, 0x40000001, 0, 9, 9 },
+			{ 0x10000000, (uint64_t)buf + 9 * PAGE, 8, 0, 9, 9 },
+		};
+		static const int error[] = {
+			0, 0, 0, -ENXIO, -EFAULT, -EFAULT, -EINVAL, -EINVAL,
+			-EINVAL, 0,
+		};
+		static const uint32_t done[] = {
+			5 * PAGE, 0, 2 * PAGE, PAGE, 0, 0, 0, 0, 0, 8,
+		};
+
+		fill(mem, 8 * PAGE, 1 + round);
+		fill(next, 2 * PAGE, 2 + round);
+		fill(ro, PAGE, 3 + round);
+		KTAP_EQ(kvmi_vm_read_list(kv, list, 10), 6);
+		for (i = 0; i < 10; i++) {
+			KTAP_EQ(list[i].out_error, error[i]);
+			KTAP_EQ(list[i].out_done, done[i]);
+		}
+		KTAP_ASSERT(!memcmp(buf, mem + 100, 5 * PAGE));
+		KTAP_ASSERT(!memcmp(buf + 7 * PAGE, next, 2 * PAGE));
+		KTAP_ASSERT(!memcmp(buf + 9 * PAGE, ro, 8));
+
+		fill(buf, 16 * PAGE, 90 + round);
+		KTAP_EQ(kvmi_vm_write_list(kv, list, 10), 7);
+		KTAP_EQ(list[9].out_error, -EROFS);
+		KTAP_EQ(list[3].out_done, PAGE);
+		KTAP_ASSERT(!memcmp(buf, mem + 100, 5 * PAGE));
+		KTAP_ASSERT(!memcmp(buf + 7 * PAGE, next, PAGE));
+		KTAP_ASSERT(!memcmp(buf + 8 * PAGE, next + PAGE, PAGE));
+
+		vmm_vcpu_set_entry(vm, 0, guest_touch, gpa, 8, 0);
+		KTAP_EQ(vmm_vcpu_run_done(vm, 0), 8);
+	}
+
+	/* A list that is not there, and one that cannot be written to. */
+	memset(&arg, 0, sizeof(arg));
+	arg.size = sizeof(arg);
+	arg.nr = 1;
+	KTAP_ERR(ioctl(kvmi_vm_fd(kv), KVMI_RW_LIST, &arg), EFAULT);
+	arg.nr = 0;
+	KTAP_OK(ioctl(kvmi_vm_fd(kv), KVMI_RW_LIST, &arg));
+	arg.nr = 65537;
+	KTAP_ERR(ioctl(kvmi_vm_fd(kv), KVMI_RW_LIST, &arg), EINVAL);
+	arg.nr = 0;
+	arg.pad = 1;
+	KTAP_ERR(ioctl(kvmi_vm_fd(kv), KVMI_RW_LIST, &arg), EINVAL);
+	free(buf);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* The tool's own pages need not be there yet. */
+KTAP_CASE(list_into_absent_pages, "S3")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 8);
+	uint8_t *mem = vmm_gpa(vm, gpa);
+	struct kvmi_rw list[64];
+	uint8_t *buf;
+	int i;
+
+	vmm_vcpu_set_entry(vm, 0, guest_touch, gpa, 8, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 0), 8);
+	fill(mem, 8 * PAGE, 11);
+	buf = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	KTAP_ASSERT(buf != MAP_FAILED);
+	memset(list, 0, sizeof(list));
+	for (i = 0; i < 64; i++) {
+		list[i].addr = gpa + i * 500;
+		list[i].buf = (uint64_t)buf + i * PAGE + 4000;
+		list[i].len = i & 1 ? 64 : 200;
+	}
+	/* The last one reaches past the end of the buffer. */
+	KTAP_EQ(kvmi_vm_read_list(kv, list, 63), 0);
+	for (i = 0; i < 63; i++)
+		KTAP_ASSERT(!memcmp(buf + i * PAGE + 4000, mem + i * 500,
+				    list[i].len));
+	munmap(buf, 64 * PAGE);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+KTAP_CASE(list_writes_are_logged_dirty, "S3")
+{
+	struct vmm *vm = vmm_create(1, VMM_F_DIRTY_LOG);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 64);
+	struct kvmi_rw list[20];
+	uint64_t *log;
+	uint64_t gfn;
+	int i;
+
+	memset(list, 0, sizeof(list));
+	for (i = 0; i < 20; i++) {
+		list[i].addr = gpa + i * 3 * PAGE - (i & 1);
+		list[i].buf = (uint64_t)&gpa;
+		list[i].len = 2;
+	}
+	free(vmm_slot_dirty_log(vm, 0));
+	KTAP_EQ(kvmi_vm_read_list(kv, list, 20), 0);
+	log = vmm_slot_dirty_log(vm, 0);
+	for (gfn = gpa / PAGE; gfn < gpa / PAGE + 64; gfn++)
+		KTAP_EQ(log[gfn / 64] >> (gfn % 64) & 1, 0);
+	free(log);
+	KTAP_EQ(kvmi_vm_write_list(kv, list, 20), 0);
+	log = vmm_slot_dirty_log(vm, 0);
+	for (i = 0; i < 60; i++) {
+		gfn = gpa / PAGE + i;
+		KTAP_EQ(log[gfn / 64] >> (gfn % 64) & 1,
+			i % 3 == 0 || (i % 3 == 2 && i / 3 % 2 == 0 && i < 57));
+	}
+	free(log);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 /* What the guest wrote is read, mapped by KVM or not; and the reverse. */
 static __guest uint64_t guest_rw(uint64_t addr)
 {

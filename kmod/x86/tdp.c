@@ -128,6 +128,36 @@ bool kvmi_tdp_lookup(hpa_t root, int level, gfn_t gfn,
 }
 
 /**
+ * kvmi_tdp_lookup_near - what KVM maps at a gfn, close to one that was looked up
+ * @last: the other gfn
+ * @gfn: guest frame number
+ * @leaf: found for @last, or its level 0; changed if there is one
+ *
+ * Called as kvmi_tdp_lookup(), without a break since @last was looked up: a table
+ * that KVM takes out meanwhile has no present entries any more.
+ *
+ * Return: false if both are not in one table, or KVM maps nothing: use
+ * kvmi_tdp_lookup().
+ */
+bool kvmi_tdp_lookup_near(gfn_t last, gfn_t gfn, struct kvmi_tdp_leaf *leaf)
+{
+	u64 *table = PTR_ALIGN_DOWN(leaf->sptep, PAGE_SIZE);
+	u64 *sptep;
+	u64 entry;
+
+	if (!leaf->level || (last ^ gfn) >> (leaf->level * 9))
+		return false;
+	sptep = &table[kvmi_tdp_index(gfn, leaf->level)];
+	entry = READ_ONCE(*sptep);
+	if (!(entry & SPTE_PRESENT) ||
+	    (leaf->level > 1 && !(entry & PTE_LARGE)))
+		return false;
+	leaf->spte = entry;
+	leaf->sptep = sptep;
+	return true;
+}
+
+/**
  * kvmi_tdp_leaf_pfn - the host's frame of a gfn
  * @leaf: found for it
  * @gfn: guest frame number

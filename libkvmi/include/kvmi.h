@@ -124,6 +124,10 @@ KVMI_API ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf,
 			      size_t len);
 KVMI_API ssize_t kvmi_vm_write(struct kvmi_vm *vm, uint64_t gpa,
 			       const void *buf, size_t len);
+KVMI_API ssize_t kvmi_vm_read_list(struct kvmi_vm *vm, struct kvmi_rw *list,
+				   size_t nr);
+KVMI_API ssize_t kvmi_vm_write_list(struct kvmi_vm *vm, struct kvmi_rw *list,
+				    size_t nr);
 
 /* ---- one vCPU ---------------------------------------------------------- */
 

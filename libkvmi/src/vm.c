@@ -479,6 +479,8 @@ int kvmi_vm_set_policy(struct kvmi_vm *vm, unsigned int timeout_ms,
 
 /* In pieces, because one call takes 1 GiB at most. */
 #define MAX_PIECE	0x40000000UL
+/* Entries of a list, likewise. */
+#define MAX_LIST	65536UL
 
 static ssize_t transfer(struct kvmi_vm *vm, unsigned long cmd, uint64_t gpa,
 			void *buf, size_t len, const char *what)
@@ -535,6 +537,61 @@ static ssize_t transfer(struct kvmi_vm *vm, unsigned long cmd, uint64_t gpa,
 ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf, size_t len)
 {
 	return transfer(vm, KVMI_READ_PHYS, gpa, buf, len, "read memory at");
+}
+
+static ssize_t rw_list(struct kvmi_vm *vm, struct kvmi_rw *list, size_t nr,
+		       uint32_t flags, const char *what)
+{
+	struct kvmi_rw_list arg;
+	ssize_t failed = 0;
+	size_t done = 0;
+	int ret;
+
+	while (done < nr) {
+		memset(&arg, 0, sizeof(arg));
+		arg.size = sizeof(arg);
+		arg.flags = flags;
+		arg.list = (uintptr_t)(list + done);
+		arg.nr = nr - done < MAX_LIST ? nr - done : MAX_LIST;
+		ret = kvmi_vm_ioctl(vm, KVMI_RW_LIST, &arg, what);
+		if (ret < 0)
+			return ret;
+		failed += arg.out_failed;
+		done += arg.nr;
+	}
+	return failed;
+}
+
+/**
+ * kvmi_vm_read_list() - Read guest-physical memory from many places at once
+ * @vm: the session
+ * @list: what to read, from where, to where; how each of them went is stored
+ *	there
+ * @nr: entries
+ *
+ * One system call for up to 65,536 entries. One that fails leaves the others
+ * alone.
+ *
+ * Return: how many entries failed (their out_error says why), or a negative
+ * errno if the call could not be completed.
+ */
+ssize_t kvmi_vm_read_list(struct kvmi_vm *vm, struct kvmi_rw *list, size_t nr)
+{
+	return rw_list(vm, list, nr, 0, "read a list of memory");
+}
+
+/**
+ * kvmi_vm_write_list() - Write guest-physical memory in many places at once
+ * @vm: the session
+ * @list: what to write, to where, from where; how each of them went is stored
+ *	there
+ * @nr: entries; they are written in order
+ *
+ * Return: as kvmi_vm_read_list().
+ */
+ssize_t kvmi_vm_write_list(struct kvmi_vm *vm, struct kvmi_rw *list, size_t nr)
+{
+	return rw_list(vm, list, nr, KVMI_RW_WRITE, "write a list of memory");
 }
 
 /**

@@ -80,6 +80,7 @@
 #define KVMI_SET_MSRS		_IO(KVMI_IOC_TYPE, 0x27)
 #define KVMI_READ_PHYS		_IO(KVMI_IOC_TYPE, 0x28)
 #define KVMI_WRITE_PHYS		_IO(KVMI_IOC_TYPE, 0x29)
+#define KVMI_RW_LIST		_IO(KVMI_IOC_TYPE, 0x2a)
 #define KVMI_VIEW_CREATE	_IO(KVMI_IOC_TYPE, 0x30)
 #define KVMI_VIEW_DESTROY	_IO(KVMI_IOC_TYPE, 0x31)
 #define KVMI_VIEW_SWITCH	_IO(KVMI_IOC_TYPE, 0x32)
@@ -124,6 +125,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_REGS	(1ULL << 4)
 #define KVMI_FEATURE_STATE	(1ULL << 5)	/* KVMI_GET_STATE, KVMI_SET_STATE */
 #define KVMI_FEATURE_MSRS	(1ULL << 6)	/* KVMI_GET_MSRS, KVMI_SET_MSRS */
+#define KVMI_FEATURE_RW_LIST	(1ULL << 8)	/* KVMI_RW_LIST */
 
 /**
  * struct kvmi_caps - argument of KVMI_GET_CAPS
@@ -848,6 +850,53 @@ struct kvmi_phys {
 	__aligned_u64 len;
 	__aligned_u64 buf;
 	__aligned_u64 out_done;
+};
+
+/**
+ * struct kvmi_rw - one access to guest memory
+ * @addr: guest-physical address
+ * @buf: address of the caller's buffer
+ * @len: bytes, any number, across pages and slots; at most 1 GiB
+ * @flags: must be 0
+ * @out_done: bytes transferred, also on an error
+ * @out_error: 0, or the negative errno of the byte behind them: -ENXIO, -EROFS,
+ *	-EFAULT (@buf), -EINVAL (@flags, @len, or an @addr that wraps)
+ */
+struct kvmi_rw {
+	__aligned_u64 addr;
+	__aligned_u64 buf;
+	__u32 len;
+	__u32 flags;
+	__u32 out_done;
+	__s32 out_error;
+};
+
+/* Bits of kvmi_rw_list.flags. */
+#define KVMI_RW_WRITE		(1U << 0)	/* to the guest; else from it */
+
+/**
+ * struct kvmi_rw_list - argument of KVMI_RW_LIST
+ * @size: sizeof(struct kvmi_rw_list)
+ * @flags: KVMI_RW_*
+ * @list: address of an array of @nr struct kvmi_rw
+ * @nr: entries, at most 65,536
+ * @out_done: entries that were dealt with, from the first on; also on an error
+ * @out_failed: of these, how many have an @out_error
+ * @pad: 0
+ *
+ * Each entry is what KVMI_READ_PHYS or KVMI_WRITE_PHYS do. They are done in
+ * order, and one that fails says so itself and leaves the others alone. The call
+ * fails where it cannot go on: EINTR, ENODEV, ENOMEM, or EFAULT for @list; then
+ * the entry numbered @out_done may have been done in part, and says how far.
+ */
+struct kvmi_rw_list {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 list;
+	__u32 nr;
+	__u32 out_done;
+	__u32 out_failed;
+	__u32 pad;
 };
 
 /* ---- views ----------------------------------------------------------------- */
