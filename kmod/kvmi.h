@@ -771,6 +771,9 @@ void kvmi_mem_release(struct kvmi_mem *mem);
 void kvmi_mem_end(struct kvmi_mem *mem);
 int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args);
 int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write);
+ssize_t kvmi_memory_file(struct kvmi_vm *vm, void __user *buf, size_t len,
+			 loff_t *pos, bool write);
+loff_t kvmi_memory_seek(struct kvmi_vm *vm, u64 from, int whence);
 int kvmi_memory_slots(struct kvmi_vm *vm, struct kvmi_slots *args);
 void kvmi_memory_info(struct kvmi_vm *vm, struct kvmi_info *info);
 

@@ -434,6 +434,95 @@ int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write)
 	return ret;
 }
 
+/**
+ * kvmi_memory_file - read(2), write(2) and the like on a session
+ * @vm: vm->sem not held: a page may be long in coming
+ * @buf: the caller's buffer
+ * @len: its size
+ * @pos: guest-physical address; moved on by what is transferred
+ * @write: to the guest
+ *
+ * Return: bytes transferred, 0 for a read at or behind the end of memory; if
+ * there are none, an error as kvmi_memory_rw().
+ */
+ssize_t kvmi_memory_file(struct kvmi_vm *vm, void __user *buf, size_t len,
+			 loff_t *pos, bool write)
+{
+	struct kvmi_mem mem;
+	loff_t end;
+	u64 done;
+	int ret;
+
+	len = min_t(size_t, len, KVMI_MAX_TRANSFER);
+	kvmi_mem_begin(&mem, vm);
+	ret = kvmi_mem_rw(&mem, *pos, buf, len, write, &done);
+	kvmi_mem_end(&mem);
+	if (done) {
+		*pos += done;
+		return done;
+	}
+	if (ret == -ENXIO && !write) {
+		end = kvmi_memory_seek(vm, 0, SEEK_END);
+		if (end < 0 || *pos >= end)
+			return min_t(loff_t, end, 0);
+	}
+	return ret;
+}
+
+/**
+ * kvmi_memory_seek - where guest memory begins or ends
+ * @vm: vm->sem not held
+ * @from: guest-physical address
+ * @whence: SEEK_DATA: the first address with memory at or behind @from;
+ *	SEEK_HOLE: the first one without; SEEK_END: the one behind all memory
+ *
+ * Return: the address; -ENXIO for SEEK_DATA and SEEK_HOLE if @from is behind
+ * all memory; -ENODEV.
+ */
+loff_t kvmi_memory_seek(struct kvmi_vm *vm, u64 from, int whence)
+{
+	struct kvm_memory_slot *slot;
+	u64 gfn = from >> PAGE_SHIFT;
+	u64 data = U64_MAX;
+	bool more = true;
+	u64 end = 0;
+	int bkt, idx;
+	int ret;
+
+	ret = kvmi_vm_get(vm);
+	if (ret)
+		return ret;
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	/* Slots are in no order: another may begin where one ends. */
+	while (more) {
+		more = false;
+		kvm_for_each_memslot(slot, bkt, kvm_memslots(vm->kvm)) {
+			u64 next = slot->base_gfn + slot->npages;
+
+			if (slot->id >= KVM_USER_MEM_SLOTS)
+				continue;
+			end = max(end, next);
+			if (gfn < next)
+				data = min(data, max(gfn, slot->base_gfn));
+			if (whence == SEEK_HOLE && gfn >= slot->base_gfn &&
+			    gfn < next) {
+				gfn = next;
+				more = true;
+			}
+		}
+	}
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+	kvmi_vm_unget(vm);
+
+	if (whence == SEEK_END)
+		return end << PAGE_SHIFT;
+	if (from >> PAGE_SHIFT >= end)
+		return -ENXIO;
+	if (whence == SEEK_DATA)
+		gfn = data;
+	return max(from, gfn << PAGE_SHIFT);
+}
+
 /* Is an error that of one entry, so that the next ones may fare better? */
 static bool kvmi_memory_entry_error(int err)
 {

@@ -511,6 +511,48 @@ static long kvmi_session_ioctl(struct file *file, unsigned int cmd,
 	return ret;
 }
 
+static ssize_t kvmi_session_read(struct file *file, char __user *buf,
+				 size_t len, loff_t *pos)
+{
+	struct kvmi_session *session = file->private_data;
+
+	return kvmi_memory_file(session->vm, buf, len, pos, false);
+}
+
+static ssize_t kvmi_session_write(struct file *file, const char __user *buf,
+				  size_t len, loff_t *pos)
+{
+	struct kvmi_session *session = file->private_data;
+
+	return kvmi_memory_file(session->vm, (char __user *)buf, len, pos,
+				true);
+}
+
+static loff_t kvmi_session_llseek(struct file *file, loff_t offset, int whence)
+{
+	struct kvmi_session *session = file->private_data;
+	loff_t at = 0;
+
+	switch (whence) {
+	case SEEK_DATA:
+	case SEEK_HOLE:
+		if (offset < 0)
+			return -ENXIO;
+		at = kvmi_memory_seek(session->vm, offset, whence);
+		if (at < 0)
+			return at;
+		offset = at;
+		whence = SEEK_SET;
+		break;
+	case SEEK_END:
+		at = kvmi_memory_seek(session->vm, 0, whence);
+		if (at < 0)
+			return at;
+		break;
+	}
+	return generic_file_llseek_size(file, offset, whence, LLONG_MAX, at);
+}
+
 static __poll_t kvmi_session_poll(struct file *file, poll_table *wait)
 {
 	struct kvmi_session *session = file->private_data;
@@ -542,10 +584,12 @@ static const struct file_operations kvmi_session_fops = {
 	.owner = THIS_MODULE,
 	.unlocked_ioctl = kvmi_session_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.read = kvmi_session_read,
+	.write = kvmi_session_write,
+	.llseek = kvmi_session_llseek,
 	.poll = kvmi_session_poll,
 	.mmap = kvmi_session_mmap,
 	.release = kvmi_session_release,
-	.llseek = noop_llseek,
 };
 
 /**
@@ -606,6 +650,9 @@ int kvmi_session_create(struct kvmi_attach *args)
 		ret = PTR_ERR(file);
 		goto err_vm;
 	}
+	/* Guest memory is at the position of its address. */
+	file->f_mode |= FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE |
+			FMODE_ATOMIC_POS;
 	fd_install(fd, file);
 	fput(vm_file);
 	return fd;

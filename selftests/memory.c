@@ -380,6 +380,77 @@ KTAP_CASE(list_writes_are_logged_dirty, "S3")
 	vmm_destroy(vm);
 }
 
+/* The descriptor is a file of guest memory, which any reader can read. */
+KTAP_CASE(as_a_file, "S3")
+{
+	struct vmm *vm = vmm_create(1, VMM_F_DIRTY_LOG);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 8);
+	uint8_t *mem = vmm_gpa(vm, gpa);
+	uint8_t buf[4 * PAGE];
+	int fd = kvmi_vm_fd(kv);
+	uint64_t *log;
+	uint8_t *high;
+
+	high = vmm_slot_add(vm, 1, 0x100000000ULL, 4 * PAGE, 0);
+	vmm_slot_add(vm, 2, 0x100000000ULL + 4 * PAGE, PAGE, KVM_MEM_READONLY);
+	fill(mem, 8 * PAGE, 1);
+	fill(high, 4 * PAGE, 2);
+	KTAP_EQ(pread(fd, buf, 3 * PAGE, gpa + 100), 3 * PAGE);
+	KTAP_ASSERT(!memcmp(buf, mem + 100, 3 * PAGE));
+	KTAP_EQ(pread(fd, buf, sizeof(buf), 0x100000000ULL), sizeof(buf));
+	KTAP_ASSERT(!memcmp(buf, high, sizeof(buf)));
+
+	free(vmm_slot_dirty_log(vm, 0));
+	fill(buf, sizeof(buf), 50);
+	KTAP_EQ(pwrite(fd, buf, 2 * PAGE, gpa + PAGE - 5), 2 * PAGE);
+	KTAP_ASSERT(!memcmp(buf, mem + PAGE - 5, 2 * PAGE));
+	log = vmm_slot_dirty_log(vm, 0);
+	KTAP_EQ(log[gpa / PAGE / 64] >> (gpa / PAGE % 64) & 15, 7);
+	free(log);
+
+	/* The position, and partial transfers at a hole and at the end. */
+	KTAP_EQ(lseek(fd, GUEST_RAM - PAGE, SEEK_SET), GUEST_RAM - PAGE);
+	KTAP_EQ(read(fd, buf, sizeof(buf)), PAGE);
+	KTAP_EQ(lseek(fd, 0, SEEK_CUR), GUEST_RAM);
+	KTAP_ERR(read(fd, buf, 1), ENXIO);
+	KTAP_ERR(write(fd, buf, 1), ENXIO);
+	KTAP_EQ(lseek(fd, 0, SEEK_CUR), GUEST_RAM);
+	KTAP_EQ(lseek(fd, -PAGE, SEEK_END), 0x100000000ULL + 4 * PAGE);
+	KTAP_ERR(write(fd, buf, 1), EROFS);
+	KTAP_EQ(read(fd, buf, sizeof(buf)), PAGE);
+	KTAP_EQ(read(fd, buf, sizeof(buf)), 0);
+	KTAP_ERR(write(fd, buf, 1), ENXIO);
+	KTAP_EQ(pread(fd, buf, 1, 1ULL << 60), 0);
+	KTAP_EQ(pread(fd, buf, 0, gpa), 0);
+	KTAP_EQ(lseek(fd, gpa, SEEK_SET), gpa);
+	fill(buf, 100, 77);
+	KTAP_EQ(write(fd, buf, 100), 100);
+	KTAP_ASSERT(!memcmp(mem, buf, 100));
+	KTAP_EQ(lseek(fd, 0, SEEK_CUR), gpa + 100);
+	KTAP_ERR(pread(fd, (void *)16, 8, gpa), EFAULT);
+	KTAP_ERR(pread(fd, buf, 8, -1), EINVAL);
+	KTAP_ERR(lseek(fd, -1, SEEK_SET), EINVAL);
+
+	/* Where there is memory. */
+	KTAP_EQ(lseek(fd, 5, SEEK_DATA), 5);
+	KTAP_EQ(lseek(fd, 5, SEEK_HOLE), GUEST_RAM);
+	KTAP_EQ(lseek(fd, GUEST_RAM + 7, SEEK_HOLE), GUEST_RAM + 7);
+	KTAP_EQ(lseek(fd, GUEST_RAM + 7, SEEK_DATA), 0x100000000ULL);
+	KTAP_EQ(lseek(fd, 0x100000000ULL, SEEK_HOLE),
+		0x100000000ULL + 5 * PAGE);
+	KTAP_ERR(lseek(fd, 0x100000000ULL + 5 * PAGE, SEEK_DATA), ENXIO);
+	KTAP_ERR(lseek(fd, 0x100000000ULL + 5 * PAGE, SEEK_HOLE), ENXIO);
+	KTAP_ERR(lseek(fd, -1, SEEK_DATA), ENXIO);
+
+	KTAP_LIB_OK(kvmi_vm_detach(kv));
+	KTAP_ERR(pread(fd, buf, 8, gpa), ENODEV);
+	KTAP_ERR(pwrite(fd, buf, 8, gpa), ENODEV);
+	KTAP_ERR(lseek(fd, 0, SEEK_END), ENODEV);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 /* What the guest wrote is read, mapped by KVM or not; and the reverse. */
 static __guest uint64_t guest_rw(uint64_t addr)
 {

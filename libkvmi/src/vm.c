@@ -285,8 +285,9 @@ int kvmi_vm_open(int session_fd, struct kvmi_vm **vm)
  * kvmi_vm_fd() - The session's descriptor
  * @vm: the session
  *
- * For poll(2), or to hand the session over with kvmi_session_send(). It stays
- * the library's.
+ * For poll(2), or to hand the session over with kvmi_session_send(). It is a file
+ * of guest-physical memory, too: pread(2) at an address reads there. It stays the
+ * library's.
  *
  * Return: the descriptor.
  */
