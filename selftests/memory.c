@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Guest-physical memory and the memory map, from outside. */
+#define _GNU_SOURCE
 #include <semaphore.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
