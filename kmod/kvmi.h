@@ -360,7 +360,7 @@ struct kvmi_vcpu {
 	u64 next_id;
 	struct kvmi_reply reply;
 
-	spinlock_t park_lock;
+	spinlock_t park_lock;			/* @parked */
 	bool parked;
 	struct mutex job_lock;			/* one job at a time */
 	struct kvmi_job *job;

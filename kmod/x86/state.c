@@ -324,6 +324,7 @@ static int kvmi_state_msrs_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
 {
 	struct kvm_vcpu *vcpu = kv->vcpu;
 	struct kvmi_msrs_job *job = arg;
+	struct kvmi_x86_msr *msr;
 	int ret = 0;
 	u32 i;
 
@@ -333,10 +334,10 @@ static int kvmi_state_msrs_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
 		ret = kvmi_state_write_msrs(vcpu, job, in_run);
 	} else {
 		for (i = 0; i < job->nr; i++) {
-			job->msrs[i].value = 0;
-			job->msrs[i].out_error = kvmi_msr_read(vcpu,
-						job->msrs[i].index,
-						&job->msrs[i].value);
+			msr = &job->msrs[i];
+			msr->value = 0;
+			msr->out_error = kvmi_msr_read(vcpu, msr->index,
+						       &msr->value);
 		}
 	}
 	kvm_vcpu_srcu_read_unlock(vcpu);

@@ -232,7 +232,7 @@ int kvmi_vcpu_set_debug(struct kvmi_vm *vm, unsigned int vcpu,
  * Return: 0 or a negative errno.
  */
 int kvmi_vcpu_get_events(struct kvmi_vm *vm, unsigned int vcpu,
-			struct kvmi_x86_events *regs)
+			 struct kvmi_x86_events *regs)
 {
 	return kvmi_vcpu_get_regs(vm, vcpu, KVMI_REGS_EVENTS, regs, sizeof(*regs));
 }
@@ -246,7 +246,7 @@ int kvmi_vcpu_get_events(struct kvmi_vm *vm, unsigned int vcpu,
  * Return: 0 or a negative errno; -EINVAL: KVM refuses them, nothing was written.
  */
 int kvmi_vcpu_set_events(struct kvmi_vm *vm, unsigned int vcpu,
-			const struct kvmi_x86_events *regs)
+			 const struct kvmi_x86_events *regs)
 {
 	return kvmi_vcpu_set_regs(vm, vcpu, KVMI_REGS_EVENTS, regs, sizeof(*regs));
 }
