@@ -388,6 +388,7 @@ KTAP_CASE(as_a_file, "S3")
 	struct kvmi_vm *kv = tool_attach(vm);
 	uint64_t gpa = vmm_alloc_pages(vm, 8);
 	uint8_t *mem = vmm_gpa(vm, gpa);
+	void *volatile nowhere = (void *)16;
 	uint8_t buf[4 * PAGE];
 	int fd = kvmi_vm_fd(kv);
 	uint64_t *log;
@@ -429,7 +430,7 @@ KTAP_CASE(as_a_file, "S3")
 	KTAP_EQ(write(fd, buf, 100), 100);
 	KTAP_ASSERT(!memcmp(mem, buf, 100));
 	KTAP_EQ(lseek(fd, 0, SEEK_CUR), gpa + 100);
-	KTAP_ERR(pread(fd, (void *)16, 8, gpa), EFAULT);
+	KTAP_ERR(pread(fd, nowhere, 8, gpa), EFAULT);
 	KTAP_ERR(pread(fd, buf, 8, -1), EINVAL);
 	KTAP_ERR(lseek(fd, -1, SEEK_SET), EINVAL);
 
