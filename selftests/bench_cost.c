@@ -457,6 +457,8 @@ static uint64_t regs_cost(struct bench_vm *b)
 	int i, ret;
 
 	begin(b, time_cpuid_forever);
+	/* Until it is in the guest. */
+	tool_msleep(50);
 	KTAP_LIB_OK(kvmi_vm_pause(kv));
 	for (i = 0; i < ROUNDS; i++) {
 		t = rdtsc();
