@@ -771,11 +771,35 @@ void kvmi_mem_release(struct kvmi_mem *mem);
 void kvmi_mem_end(struct kvmi_mem *mem);
 int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args);
 int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write);
+int kvmi_mem_get(struct kvmi_mem *mem, gpa_t gpa, u32 size, u64 *value);
+int kvmi_memory_translate(struct kvmi_vm *vm, struct kvmi_translate *args);
 ssize_t kvmi_memory_file(struct kvmi_vm *vm, void __user *buf, size_t len,
 			 loff_t *pos, bool write);
 loff_t kvmi_memory_seek(struct kvmi_vm *vm, u64 from, int whence);
 int kvmi_memory_slots(struct kvmi_vm *vm, struct kvmi_slots *args);
 void kvmi_memory_info(struct kvmi_vm *vm, struct kvmi_info *info);
+
+/* x86/walk.c */
+/**
+ * struct kvmi_walk - how to translate virtual addresses
+ * @space: root and mode
+ * @levels: of its page tables; 0: there are none
+ * @entry_size: bytes of an entry
+ * @nx: bit 63 of an entry means something
+ * @reserved: bits that no guest-physical address has
+ */
+struct kvmi_walk {
+	struct kvmi_space space;
+	int levels;
+	u32 entry_size;
+	bool nx;
+	u64 reserved;
+};
+
+int kvmi_walk_begin(struct kvmi_walk *walk, struct kvmi_vm *vm,
+		    const struct kvmi_space *space);
+int kvmi_walk(const struct kvmi_walk *walk, struct kvmi_mem *mem,
+	      struct kvmi_translation *tr);
 
 /* mmuhook.c */
 int kvmi_mmu_init(void);

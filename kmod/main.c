@@ -43,7 +43,8 @@ int kvmi_caps_get(void __user *uarg)
 	caps.out_features = KVMI_FEATURE_VIEWS | KVMI_FEATURE_STEP |
 			    KVMI_FEATURE_PAUSE | KVMI_FEATURE_MEMORY |
 			    KVMI_FEATURE_REGS | KVMI_FEATURE_STATE |
-			    KVMI_FEATURE_MSRS | KVMI_FEATURE_RW_LIST;
+			    KVMI_FEATURE_MSRS | KVMI_FEATURE_RW_LIST |
+			    KVMI_FEATURE_VIRT;
 	caps.out_events = kvmi_events_supported();
 	caps.out_actions = BIT(KVMI_ACTION_CONTINUE) | BIT(KVMI_ACTION_RETRY) |
 			   BIT(KVMI_ACTION_SKIP) | BIT(KVMI_ACTION_CRASH);

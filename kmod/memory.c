@@ -373,24 +373,72 @@ static int kvmi_mem_write(struct kvmi_mem *mem, gpa_t gpa,
 	return kvmi_mem_copy_slow(mem, gpa, len, true);
 }
 
+/**
+ * kvmi_mem_get - read a word of guest memory, whole
+ * @mem: begun
+ * @gpa: where, a multiple of @size
+ * @size: 4 or 8
+ * @value: what is there
+ *
+ * Return: 0, -ENXIO, -EINTR, -ENODEV, -ENOMEM.
+ */
+int kvmi_mem_get(struct kvmi_mem *mem, gpa_t gpa, u32 size, u64 *value)
+{
+	void *page;
+	int ret;
+
+	ret = kvmi_mem_page(mem, gpa >> PAGE_SHIFT, &page);
+	if (ret)
+		return ret;
+	if (page) {
+		page += offset_in_page(gpa);
+	} else {
+		kvmi_mem_release(mem);
+		if (!kvmi_mem_bounce(mem))
+			return -ENOMEM;
+		ret = kvmi_mem_copy_slow(mem, gpa, size, false);
+		if (ret)
+			return ret;
+		page = mem->bounce;
+	}
+	if (size == sizeof(u64))
+		*value = READ_ONCE(*(u64 *)page);
+	else
+		*value = READ_ONCE(*(u32 *)page);
+	return 0;
+}
+
 /*
  * @done is set in any case. In pieces that lie within a page; between two of
- * them the tables may be let go.
+ * them the tables may be let go. With @walk, @addr is a virtual address.
  */
-static int kvmi_mem_rw(struct kvmi_mem *mem, u64 gpa, void __user *buf,
-		       u64 len, bool write, u64 *done)
+static int kvmi_mem_rw(struct kvmi_mem *mem, const struct kvmi_walk *walk,
+		       u64 addr, void __user *buf, u64 len, bool write,
+		       u64 *done)
 {
+	struct kvmi_translation tr;
+	u64 gpa;
 	int ret;
 
 	*done = 0;
-	if (len > KVMI_MAX_TRANSFER || gpa + len < gpa)
+	/* The last page of a virtual address space may be used up. */
+	if (len > KVMI_MAX_TRANSFER ||
+	    (addr + len < addr && (!walk || addr + len)))
 		return -EINVAL;
 	if (!access_ok(buf, len))
 		return -EFAULT;
 
 	while (*done < len) {
-		u32 n = min_t(u64, len - *done, PAGE_SIZE - offset_in_page(gpa));
+		u32 n = min_t(u64, len - *done, PAGE_SIZE - offset_in_page(addr));
 
+		gpa = addr;
+		if (walk) {
+			tr.gva = addr;
+			ret = kvmi_walk(walk, mem, &tr);
+			if (ret)
+				return ret;
+			gpa = tr.out_gpa;
+		}
 		if (write)
 			ret = kvmi_mem_write(mem, gpa, buf, n);
 		else
@@ -399,7 +447,7 @@ static int kvmi_mem_rw(struct kvmi_mem *mem, u64 gpa, void __user *buf,
 			return ret;
 		*done += n;
 		buf += n;
-		gpa += n;
+		addr += n;
 
 		if (!mem->held)
 			cond_resched();
@@ -427,7 +475,7 @@ int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write)
 	if (args->flags)
 		return -EINVAL;
 	kvmi_mem_begin(&mem, vm);
-	ret = kvmi_mem_rw(&mem, args->gpa, u64_to_user_ptr(args->buf),
+	ret = kvmi_mem_rw(&mem, NULL, args->gpa, u64_to_user_ptr(args->buf),
 			  args->len, write, &done);
 	kvmi_mem_end(&mem);
 	args->out_done = done;
@@ -455,7 +503,7 @@ ssize_t kvmi_memory_file(struct kvmi_vm *vm, void __user *buf, size_t len,
 
 	len = min_t(size_t, len, KVMI_MAX_TRANSFER);
 	kvmi_mem_begin(&mem, vm);
-	ret = kvmi_mem_rw(&mem, *pos, buf, len, write, &done);
+	ret = kvmi_mem_rw(&mem, NULL, *pos, buf, len, write, &done);
 	kvmi_mem_end(&mem);
 	if (done) {
 		*pos += done;
@@ -531,6 +579,7 @@ static bool kvmi_memory_entry_error(int err)
 	case -ENXIO:
 	case -EROFS:
 	case -EFAULT:
+	case -EADDRNOTAVAIL:
 		return true;
 	default:
 		return false;
@@ -559,7 +608,9 @@ fault:
  * The tables are held from one entry to the next: what that takes is more than
  * what a small read does.
  */
-static int kvmi_memory_list_some(struct kvmi_mem *mem, struct kvmi_rw_list *args,
+static int kvmi_memory_list_some(struct kvmi_mem *mem,
+				 const struct kvmi_walk *walk,
+				 struct kvmi_rw_list *args,
 				 struct kvmi_rw *some, u32 nr)
 {
 	struct kvmi_rw *t;
@@ -570,9 +621,9 @@ static int kvmi_memory_list_some(struct kvmi_mem *mem, struct kvmi_rw_list *args
 		done = 0;
 		ret = -EINVAL;
 		if (!t->flags)
-			ret = kvmi_mem_rw(mem, t->addr, u64_to_user_ptr(t->buf),
-					  t->len, args->flags & KVMI_RW_WRITE,
-					  &done);
+			ret = kvmi_mem_rw(mem, walk, t->addr,
+					  u64_to_user_ptr(t->buf), t->len,
+					  args->flags & KVMI_RW_WRITE, &done);
 		t->out_done = done;
 		t->out_error = ret;
 		if (ret) {
@@ -590,21 +641,32 @@ static int kvmi_memory_list_some(struct kvmi_mem *mem, struct kvmi_rw_list *args
  * @vm: vm->sem not held: a page may be long in coming
  * @args: argument of the ioctl; out_done and out_failed are set in any case
  *
- * Return: 0, -EINVAL, -EFAULT, -EINTR, -ENODEV, -ENOMEM.
+ * Return: 0, -EINVAL, -EFAULT, -EINTR, -ENODEV, -ENOMEM, and what
+ * kvmi_walk_begin() returns.
  */
 int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args)
 {
 	struct kvmi_rw __user *list = u64_to_user_ptr(args->list);
 	struct kvmi_rw some[KVMI_LIST_BATCH];
+	struct kvmi_walk *walk = NULL;
+	struct kvmi_walk space;
 	struct kvmi_mem mem;
 	u32 at, nr;
 	int ret = 0;
 
 	args->out_done = 0;
 	args->out_failed = 0;
-	if ((args->flags & ~KVMI_RW_WRITE) || args->pad ||
+	if ((args->flags & ~(KVMI_RW_WRITE | KVMI_RW_VIRT)) || args->pad ||
 	    args->nr > KVMI_MAX_LIST)
 		return -EINVAL;
+	if (args->flags & KVMI_RW_VIRT) {
+		walk = &space;
+		ret = kvmi_walk_begin(walk, vm, &args->space);
+		if (ret)
+			return ret;
+	} else if (memchr_inv(&args->space, 0, sizeof(args->space))) {
+		return -EINVAL;
+	}
 
 	kvmi_mem_begin(&mem, vm);
 	while (!ret && args->out_done < args->nr) {
@@ -614,7 +676,7 @@ int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args)
 			ret = -EFAULT;
 			break;
 		}
-		ret = kvmi_memory_list_some(&mem, args, some, nr);
+		ret = kvmi_memory_list_some(&mem, walk, args, some, nr);
 		kvmi_mem_release(&mem);
 		/* Of the one that the call ended at, too. */
 		if (ret)
@@ -625,6 +687,68 @@ int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args)
 		if (!ret && args->out_done < args->nr &&
 		    signal_pending(current))
 			ret = -EINTR;
+	}
+	kvmi_mem_end(&mem);
+	return ret;
+}
+
+/**
+ * kvmi_memory_translate - KVMI_TRANSLATE
+ * @vm: vm->sem not held: a page may be long in coming
+ * @args: argument of the ioctl; out_done and out_failed are set in any case
+ *
+ * Return: 0, -EINVAL, -EFAULT, -EINTR, -ENODEV, -ENOMEM, and what
+ * kvmi_walk_begin() returns.
+ */
+int kvmi_memory_translate(struct kvmi_vm *vm, struct kvmi_translate *args)
+{
+	struct kvmi_translation __user *list = u64_to_user_ptr(args->list);
+	struct kvmi_translation some[KVMI_LIST_BATCH / 2];
+	struct kvmi_walk walk;
+	struct kvmi_mem mem;
+	u32 i, nr;
+	int ret;
+
+	args->out_done = 0;
+	args->out_failed = 0;
+	memset(&args->out_space, 0, sizeof(args->out_space));
+	if (args->flags || args->pad || args->nr > KVMI_MAX_LIST)
+		return -EINVAL;
+	ret = kvmi_walk_begin(&walk, vm, &args->space);
+	if (ret)
+		return ret;
+	args->out_space = walk.space;
+
+	kvmi_mem_begin(&mem, vm);
+	while (args->out_done < args->nr) {
+		nr = min_t(u32, args->nr - args->out_done, ARRAY_SIZE(some));
+		ret = -EFAULT;
+		if (copy_from_user(some, list + args->out_done,
+				   nr * sizeof(*some)))
+			break;
+		for (i = 0; i < nr; i++) {
+			ret = kvmi_walk(&walk, &mem, &some[i]);
+			some[i].out_error = ret;
+			if (ret && !kvmi_memory_entry_error(ret))
+				break;
+		}
+		kvmi_mem_release(&mem);
+		if (copy_to_user(list + args->out_done, some,
+				 i * sizeof(*some))) {
+			ret = -EFAULT;
+			break;
+		}
+		args->out_done += i;
+		for (nr -= i; i--;)
+			args->out_failed += !!some[i].out_error;
+		if (nr)
+			break;
+		ret = 0;
+		cond_resched();
+		if (args->out_done < args->nr && signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
 	}
 	kvmi_mem_end(&mem);
 	return ret;

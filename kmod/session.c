@@ -94,6 +94,7 @@ union kvmi_args {
 	struct kvmi_msrs msrs;
 	struct kvmi_phys phys;
 	struct kvmi_rw_list list;
+	struct kvmi_translate translate;
 	struct kvmi_view view;
 	struct kvmi_access access;
 };
@@ -327,6 +328,12 @@ static int kvmi_do_list(struct kvmi_session *session, union kvmi_args *args)
 	return kvmi_memory_list(session->vm, &args->list);
 }
 
+static int kvmi_do_translate(struct kvmi_session *session,
+			     union kvmi_args *args)
+{
+	return kvmi_memory_translate(session->vm, &args->translate);
+}
+
 static int kvmi_do_view_create(struct kvmi_session *session,
 			       union kvmi_args *args)
 {
@@ -431,8 +438,10 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_read),
 	KVMI_IOCTL(KVMI_WRITE_PHYS, kvmi_phys, out_done,
 		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_write),
-	KVMI_IOCTL(KVMI_RW_LIST, kvmi_rw_list, pad,
+	KVMI_IOCTL(KVMI_RW_LIST, kvmi_rw_list, space,
 		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_list),
+	KVMI_IOCTL(KVMI_TRANSLATE, kvmi_translate, out_space,
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_translate),
 	KVMI_IOCTL(KVMI_VIEW_CREATE, kvmi_view, pad,
 		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_view_create),
 	KVMI_IOCTL(KVMI_VIEW_DESTROY, kvmi_view, pad, KVMI_IOCTL_CONF,

@@ -129,6 +129,30 @@ KVMI_API ssize_t kvmi_vm_read_list(struct kvmi_vm *vm, struct kvmi_rw *list,
 KVMI_API ssize_t kvmi_vm_write_list(struct kvmi_vm *vm, struct kvmi_rw *list,
 				    size_t nr);
 
+/* ---- virtual memory ---------------------------------------------------- */
+
+KVMI_API int kvmi_space_get(struct kvmi_vm *vm, unsigned int vcpu,
+			    struct kvmi_space *space);
+KVMI_API int kvmi_space_translate(struct kvmi_vm *vm,
+				  const struct kvmi_space *space, uint64_t gva,
+				  struct kvmi_translation *translation);
+KVMI_API ssize_t kvmi_space_translate_list(struct kvmi_vm *vm,
+					   const struct kvmi_space *space,
+					   struct kvmi_translation *list,
+					   size_t nr);
+KVMI_API ssize_t kvmi_space_read(struct kvmi_vm *vm,
+				 const struct kvmi_space *space, uint64_t gva,
+				 void *buf, size_t len);
+KVMI_API ssize_t kvmi_space_write(struct kvmi_vm *vm,
+				  const struct kvmi_space *space, uint64_t gva,
+				  const void *buf, size_t len);
+KVMI_API ssize_t kvmi_space_read_list(struct kvmi_vm *vm,
+				      const struct kvmi_space *space,
+				      struct kvmi_rw *list, size_t nr);
+KVMI_API ssize_t kvmi_space_write_list(struct kvmi_vm *vm,
+				       const struct kvmi_space *space,
+				       struct kvmi_rw *list, size_t nr);
+
 /* ---- one vCPU ---------------------------------------------------------- */
 
 KVMI_API int kvmi_vcpu_get_info(struct kvmi_vm *vm, unsigned int vcpu,

@@ -99,6 +99,18 @@ int kvmi_error_clear(void);
 int kvmi_vm_ioctl(struct kvmi_vm *vm, unsigned long cmd, void *arg,
 		  const char *what);
 
+/* What one call takes at most: bytes of a transfer, entries of a list. */
+#define MAX_PIECE	0x40000000UL
+#define KVMI_MAX_LIST	65536UL
+
+/* space.c: the message of an error that an entry has; returns it. */
+int kvmi_space_error(int err, const char *what, uint64_t gva);
+
+/* KVMI_RW_LIST, in space or of physical memory: entries that failed, or -errno. */
+ssize_t kvmi_rw_list_call(struct kvmi_vm *vm, const struct kvmi_space *space,
+			  struct kvmi_rw *list, size_t nr, uint32_t flags,
+			  const char *what);
+
 int64_t kvmi_now_ns(void);
 
 /* May have written the reply without the kick that it needs: 1. */

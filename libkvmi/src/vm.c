@@ -478,11 +478,7 @@ int kvmi_vm_set_policy(struct kvmi_vm *vm, unsigned int timeout_ms,
 	return kvmi_vm_ioctl(vm, KVMI_SET_POLICY, &policy, "set policy");
 }
 
-/* In pieces, because one call takes 1 GiB at most. */
-#define MAX_PIECE	0x40000000UL
-/* Entries of a list, likewise. */
-#define MAX_LIST	65536UL
-
+/* In pieces, as long as one call takes. */
 static ssize_t transfer(struct kvmi_vm *vm, unsigned long cmd, uint64_t gpa,
 			void *buf, size_t len, const char *what)
 {
@@ -540,8 +536,9 @@ ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf, size_t len)
 	return transfer(vm, KVMI_READ_PHYS, gpa, buf, len, "read memory at");
 }
 
-static ssize_t rw_list(struct kvmi_vm *vm, struct kvmi_rw *list, size_t nr,
-		       uint32_t flags, const char *what)
+ssize_t kvmi_rw_list_call(struct kvmi_vm *vm, const struct kvmi_space *space,
+			  struct kvmi_rw *list, size_t nr, uint32_t flags,
+			  const char *what)
 {
 	struct kvmi_rw_list arg;
 	ssize_t failed = 0;
@@ -553,7 +550,11 @@ static ssize_t rw_list(struct kvmi_vm *vm, struct kvmi_rw *list, size_t nr,
 		arg.size = sizeof(arg);
 		arg.flags = flags;
 		arg.list = (uintptr_t)(list + done);
-		arg.nr = nr - done < MAX_LIST ? nr - done : MAX_LIST;
+		arg.nr = nr - done < KVMI_MAX_LIST ? nr - done : KVMI_MAX_LIST;
+		if (space) {
+			arg.flags |= KVMI_RW_VIRT;
+			arg.space = *space;
+		}
 		ret = kvmi_vm_ioctl(vm, KVMI_RW_LIST, &arg, what);
 		if (ret < 0)
 			return ret;
@@ -578,7 +579,8 @@ static ssize_t rw_list(struct kvmi_vm *vm, struct kvmi_rw *list, size_t nr,
  */
 ssize_t kvmi_vm_read_list(struct kvmi_vm *vm, struct kvmi_rw *list, size_t nr)
 {
-	return rw_list(vm, list, nr, 0, "read a list of memory");
+	return kvmi_rw_list_call(vm, NULL, list, nr, 0,
+				 "read a list of memory");
 }
 
 /**
@@ -592,7 +594,8 @@ ssize_t kvmi_vm_read_list(struct kvmi_vm *vm, struct kvmi_rw *list, size_t nr)
  */
 ssize_t kvmi_vm_write_list(struct kvmi_vm *vm, struct kvmi_rw *list, size_t nr)
 {
-	return rw_list(vm, list, nr, KVMI_RW_WRITE, "write a list of memory");
+	return kvmi_rw_list_call(vm, NULL, list, nr, KVMI_RW_WRITE,
+				 "write a list of memory");
 }
 
 /**

@@ -26,27 +26,28 @@
  *
  * One meaning per errno:
  *
- * =========== ==============================================================
- * ENOTTY      no such ioctl on this descriptor
- * E2BIG       the struct has a non-zero tail that this kernel does not know, or
- *             is larger than a page
- * EINVAL      a member has a value that no kernel will ever take, or size is
- *             smaller than the first version of the struct
- * EOPNOTSUPP  the member is known, the value is not supported by this kernel,
- *             this CPU or this VM; KVMI_GET_CAPS says so beforehand
- * EFAULT      an address of the caller is not accessible
- * ENOENT      no such vCPU, view, memory slot or event
- * EBUSY       somebody else has it: the VM is controlled by another session
- * EAGAIN      not now, and nothing was changed: call again
- * EINTR       a signal came first, and nothing was changed
- * ETIMEDOUT   the caller's own time limit ran out
- * ENODEV      the VM is gone (or the session was detached)
- * EBADF       the descriptor given is none, or is not that of a KVM VM
- * EROFS       the guest memory belongs to a read-only memory slot
- * ENXIO       the guest-physical address is not backed by memory
- * ENOMEM      out of memory; nothing was changed
- * ENOSPC      a limit of kvmi is reached (views, MSRs, ring size)
- * =========== ==============================================================
+ * ============= ============================================================
+ * ENOTTY        no such ioctl on this descriptor
+ * E2BIG         the struct has a non-zero tail that this kernel does not know, or
+ *               is larger than a page
+ * EINVAL        a member has a value that no kernel will ever take, or size is
+ *               smaller than the first version of the struct
+ * EOPNOTSUPP    the member is known, the value is not supported by this kernel,
+ *               this CPU or this VM; KVMI_GET_CAPS says so beforehand
+ * EFAULT        an address of the caller is not accessible
+ * ENOENT        no such vCPU, view, memory slot or event
+ * EBUSY         somebody else has it: the VM is controlled by another session
+ * EAGAIN        not now, and nothing was changed: call again
+ * EINTR         a signal came first, and nothing was changed
+ * ETIMEDOUT     the caller's own time limit ran out
+ * ENODEV        the VM is gone (or the session was detached)
+ * EBADF         the descriptor given is none, or is not that of a KVM VM
+ * EROFS         the guest memory belongs to a read-only memory slot
+ * ENXIO         the guest-physical address is not backed by memory
+ * EADDRNOTAVAIL the guest's page tables do not map the virtual address
+ * ENOMEM        out of memory; nothing was changed
+ * ENOSPC        a limit of kvmi is reached (views, MSRs, ring size)
+ * ============= ============================================================
  *
  * Any descriptor may be used from any thread of any process that holds it: the
  * session descriptor *is* the right to introspect its VM.
@@ -81,6 +82,7 @@
 #define KVMI_READ_PHYS		_IO(KVMI_IOC_TYPE, 0x28)
 #define KVMI_WRITE_PHYS		_IO(KVMI_IOC_TYPE, 0x29)
 #define KVMI_RW_LIST		_IO(KVMI_IOC_TYPE, 0x2a)
+#define KVMI_TRANSLATE		_IO(KVMI_IOC_TYPE, 0x2b)
 #define KVMI_VIEW_CREATE	_IO(KVMI_IOC_TYPE, 0x30)
 #define KVMI_VIEW_DESTROY	_IO(KVMI_IOC_TYPE, 0x31)
 #define KVMI_VIEW_SWITCH	_IO(KVMI_IOC_TYPE, 0x32)
@@ -126,6 +128,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_STATE	(1ULL << 5)	/* KVMI_GET_STATE, KVMI_SET_STATE */
 #define KVMI_FEATURE_MSRS	(1ULL << 6)	/* KVMI_GET_MSRS, KVMI_SET_MSRS */
 #define KVMI_FEATURE_RW_LIST	(1ULL << 8)	/* KVMI_RW_LIST */
+#define KVMI_FEATURE_VIRT	(1ULL << 9)	/* KVMI_TRANSLATE, KVMI_RW_VIRT */
 
 /**
  * struct kvmi_caps - argument of KVMI_GET_CAPS
@@ -853,14 +856,92 @@ struct kvmi_phys {
 };
 
 /**
+ * struct kvmi_space - a virtual address space of the guest
+ * @root: root of its page tables (on x86 CR3; what is no address in it is
+ *	ignored); 0 if @mode is 0
+ * @mode: how they are built (on x86 enum kvmi_x86_paging); 0: root and mode are
+ *	those that @vcpu has at the time
+ * @vcpu: index of the vCPU; KVMI_VCPU_NONE unless @mode is 0
+ *
+ * Only with @mode 0 a vCPU is disturbed. EAGAIN: it runs a nested guest.
+ */
+struct kvmi_space {
+	__aligned_u64 root;
+	__u32 mode;
+	__u32 vcpu;
+};
+
+/* Bits of kvmi_translation.out_flags. */
+#define KVMI_TRANSLATION_USER		(1U << 0)	/* unprivileged code may, too */
+#define KVMI_TRANSLATION_RESERVED	(1U << 1)	/* reserved bits are set */
+
+/**
+ * struct kvmi_translation - a virtual address, and what the page tables make of it
+ * @gva: guest-virtual address
+ * @out_gpa: guest-physical address; there need not be memory
+ * @out_entry: guest-physical address of the last entry that was looked at
+ * @out_value: that entry
+ * @out_error: 0, or a negative errno: -EADDRNOTAVAIL: @out_value is not present,
+ *	or has reserved bits set; -ENXIO: there is no memory at @out_entry;
+ *	-EINVAL: @gva is none in this mode (not canonical, more than 32 bits)
+ * @out_access: KVMI_ACCESS_*, of all levels together
+ * @out_flags: KVMI_TRANSLATION_*
+ * @out_level: of @out_entry: 1 is that of the smallest pages; 0 if there is none
+ * @out_shift: the page, or what the entry would map, has 1 << @out_shift bytes
+ * @out_pad: 0
+ *
+ * What is 0 on an error: @out_gpa and @out_access.
+ */
+struct kvmi_translation {
+	__aligned_u64 gva;
+	__aligned_u64 out_gpa;
+	__aligned_u64 out_entry;
+	__aligned_u64 out_value;
+	__s32 out_error;
+	__u16 out_access;
+	__u16 out_flags;
+	__u16 out_level;
+	__u16 out_shift;
+	__u32 out_pad;
+};
+
+/**
+ * struct kvmi_translate - argument of KVMI_TRANSLATE
+ * @size: sizeof(struct kvmi_translate)
+ * @flags: must be 0
+ * @list: address of an array of @nr struct kvmi_translation
+ * @nr: entries, at most 65,536; with none, @out_space alone is told
+ * @out_done: entries that were dealt with, from the first on; also on an error
+ * @out_failed: of these, how many have an @out_error
+ * @pad: 0
+ * @space: in which address space
+ * @out_space: the same with its root and mode, to be used again
+ *
+ * The page tables are read as they stand in memory: the vCPU may have others in
+ * its TLB, and the guest may change them meanwhile. Nothing is written to them.
+ */
+struct kvmi_translate {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 list;
+	__u32 nr;
+	__u32 out_done;
+	__u32 out_failed;
+	__u32 pad;
+	struct kvmi_space space;
+	struct kvmi_space out_space;
+};
+
+/**
  * struct kvmi_rw - one access to guest memory
- * @addr: guest-physical address
+ * @addr: guest-physical address; with KVMI_RW_VIRT a virtual one
  * @buf: address of the caller's buffer
  * @len: bytes, any number, across pages and slots; at most 1 GiB
  * @flags: must be 0
  * @out_done: bytes transferred, also on an error
  * @out_error: 0, or the negative errno of the byte behind them: -ENXIO, -EROFS,
- *	-EFAULT (@buf), -EINVAL (@flags, @len, or an @addr that wraps)
+ *	-EFAULT (@buf), -EINVAL (@flags, @len, or an @addr that is none), and
+ *	-EADDRNOTAVAIL with KVMI_RW_VIRT
  */
 struct kvmi_rw {
 	__aligned_u64 addr;
@@ -873,6 +954,7 @@ struct kvmi_rw {
 
 /* Bits of kvmi_rw_list.flags. */
 #define KVMI_RW_WRITE		(1U << 0)	/* to the guest; else from it */
+#define KVMI_RW_VIRT		(1U << 1)	/* addresses are virtual, of space */
 
 /**
  * struct kvmi_rw_list - argument of KVMI_RW_LIST
@@ -883,11 +965,13 @@ struct kvmi_rw {
  * @out_done: entries that were dealt with, from the first on; also on an error
  * @out_failed: of these, how many have an @out_error
  * @pad: 0
+ * @space: with KVMI_RW_VIRT the address space; else 0
  *
  * Each entry is what KVMI_READ_PHYS or KVMI_WRITE_PHYS do. They are done in
  * order, and one that fails says so itself and leaves the others alone. The call
  * fails where it cannot go on: EINTR, ENODEV, ENOMEM, or EFAULT for @list; then
  * the entry numbered @out_done may have been done in part, and says how far.
+ * Virtual memory is written whether the page tables allow it or not.
  */
 struct kvmi_rw_list {
 	__u32 size;
@@ -897,6 +981,7 @@ struct kvmi_rw_list {
 	__u32 out_done;
 	__u32 out_failed;
 	__u32 pad;
+	struct kvmi_space space;
 };
 
 /* ---- views ----------------------------------------------------------------- */

@@ -17,6 +17,29 @@
 #define KVMI_REGS_EVENTS	(1U << 6)	/* struct kvmi_x86_events */
 
 /**
+ * enum kvmi_x86_paging - kvmi_space.mode: how the guest's page tables are built
+ * @KVMI_X86_PAGING_NONE: paging is off: a virtual address is a physical one
+ * @KVMI_X86_PAGING_32BIT: two levels of 32-bit entries, pages of 4 KiB
+ * @KVMI_X86_PAGING_PSE: the same with pages of 4 MiB (CR4.PSE), PSE-36 included
+ * @KVMI_X86_PAGING_PAE: three levels, pages of 4 KiB and 2 MiB
+ * @KVMI_X86_PAGING_4LEVEL: four levels, pages of 4 KiB, 2 MiB and 1 GiB
+ * @KVMI_X86_PAGING_5LEVEL: five levels (CR4.LA57), the same pages
+ *
+ * KVMI_X86_PAGING_NX may be added to the last three.
+ */
+enum kvmi_x86_paging {
+	KVMI_X86_PAGING_NONE = 1,
+	KVMI_X86_PAGING_32BIT = 2,
+	KVMI_X86_PAGING_PSE = 3,
+	KVMI_X86_PAGING_PAE = 4,
+	KVMI_X86_PAGING_4LEVEL = 5,
+	KVMI_X86_PAGING_5LEVEL = 6,
+};
+
+/* EFER.NXE is set: bit 63 of an entry takes away the right to execute. */
+#define KVMI_X86_PAGING_NX	(1U << 8)
+
+/**
  * enum kvmi_x86_gpr - index of a register in kvmi_x86_gprs.r
  * @KVMI_X86_RAX: RAX
  * @KVMI_X86_RCX: RCX
