@@ -501,6 +501,30 @@ static uint64_t read_list_cost(struct bench_vm *b)
 	return median(samples);
 }
 
+/* Eight bytes of virtual memory, from a warm cache. */
+static uint64_t read_virt_cost(struct bench_vm *b)
+{
+	static uint64_t samples[ROUNDS];
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	struct kvmi_virt *virt;
+	struct kvmi_space s;
+	uint64_t val, t;
+	int i;
+
+	KTAP_LIB_OK(kvmi_space_get(kv, 0, &s));
+	KTAP_LIB_OK(kvmi_virt_open(kv, 0, &virt));
+	/* Four blocks in turn. */
+	for (i = 0; i < ROUNDS; i++) {
+		t = rdtsc();
+		KTAP_EQ(kvmi_virt_read(virt, &s, 0x800000 + (i & 3) * 0x10000,
+				       &val, 8), 8);
+		samples[i] = rdtsc() - t;
+	}
+	kvmi_virt_close(virt);
+	kvmi_vm_close(kv);
+	return median(samples);
+}
+
 static void everything(struct bench_vm *b)
 {
 	struct kvmi_vm *kv = tool_attach(b->vm);
@@ -594,6 +618,7 @@ int main(void)
 	read_cost(&b, &v, &copy);
 	figure("memcpy_4k", copy, NULL, 0);
 	figure("read_phys_4k", v, "memcpy_4k", copy);
+	figure("read_virt_8", read_virt_cost(&b), NULL, 0);
 	figure("read_sg_64x64", read_list_cost(&b), "read_phys_4k", v);
 
 	figure("regs_get", regs_cost(&b), "exit_cpuid_nomodule", nomodule);

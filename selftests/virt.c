@@ -488,6 +488,69 @@ KTAP_CASE(read_and_write, "S4")
 	vmm_destroy(vm);
 }
 
+#define NODES	10000
+
+/* A list of nodes in no order: few calls, and the truth after a flush. */
+KTAP_CASE(pointers_through_a_cache, "S4")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, NODES * 64 / PAGE + 1);
+	struct { uint64_t next, n; } node;
+	struct kvmi_space s, other;
+	struct kvmi_virt *virt;
+	uint64_t *mem = vmm_gpa(vm, gpa);
+	uint64_t at, calls;
+	uint8_t buf[3 * PAGE];
+	unsigned int i;
+
+	for (i = 0; i < NODES; i++) {
+		mem[i * 8] = gpa + (i + 7919) % NODES * 64;
+		mem[i * 8 + 1] = i;
+	}
+	KTAP_LIB_OK(kvmi_space_get(kv, 0, &s));
+	KTAP_LIB_OK(kvmi_virt_open(kv, 0, &virt));
+	for (i = 0, at = gpa; i < NODES; i++) {
+		KTAP_EQ(kvmi_virt_read(virt, &s, at, &node, 16), 16);
+		KTAP_EQ(node.n, i * 7919UL % NODES);
+		at = node.next;
+	}
+	KTAP_EQ(at, gpa);
+	calls = kvmi_virt_calls(virt);
+	KTAP_ASSERT(calls <= NODES * 64 / 65536 + 2);
+
+	/* As it was, until the flush. */
+	mem[1] = 4711;
+	KTAP_EQ(kvmi_virt_read(virt, &s, gpa, &node, 16), 16);
+	KTAP_EQ(node.n, 0);
+	kvmi_virt_flush(virt);
+	KTAP_EQ(kvmi_virt_read(virt, &s, gpa, &node, 16), 16);
+	KTAP_EQ(node.n, 4711);
+	KTAP_EQ(kvmi_virt_calls(virt), calls + 1);
+
+	/* Errors are cached as well, and of a page each. */
+	KTAP_LIB_ERR(kvmi_virt_read(virt, &s, 1UL << 40, &node, 8),
+		     EADDRNOTAVAIL);
+	*vmm_pte(vm, gpa + PAGE) &= ~1UL;
+	kvmi_virt_flush(virt);
+	KTAP_EQ(kvmi_virt_read(virt, &s, gpa + 8, buf, sizeof(buf)), PAGE - 8);
+	KTAP_LIB_ERR(kvmi_virt_read(virt, &s, gpa + PAGE, buf, 8),
+		     EADDRNOTAVAIL);
+	KTAP_EQ(kvmi_virt_read(virt, &s, gpa + 2 * PAGE, buf, 8), 8);
+	*vmm_pte(vm, gpa + PAGE) |= 1;
+
+	/* Another address space is another key. */
+	other = s;
+	other.root = HOLE;
+	KTAP_LIB_ERR(kvmi_virt_read(virt, &other, gpa, buf, 8), ENXIO);
+	KTAP_EQ(kvmi_virt_read(virt, &s, gpa, buf, 8), 8);
+	other = (struct kvmi_space) { .vcpu = 0 };
+	KTAP_LIB_ERR(kvmi_virt_read(virt, &other, gpa, buf, 8), EINVAL);
+	kvmi_virt_close(virt);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 /* Spaces that are none. */
 KTAP_CASE(bad_spaces, "S4")
 {

@@ -27,6 +27,7 @@ extern "C" {
 
 struct kvmi_vm;
 struct kvmi_ring;
+struct kvmi_virt;
 struct kvmi_vmlist;
 
 /* ---- errors ------------------------------------------------------------ */
@@ -152,6 +153,15 @@ KVMI_API ssize_t kvmi_space_read_list(struct kvmi_vm *vm,
 KVMI_API ssize_t kvmi_space_write_list(struct kvmi_vm *vm,
 				       const struct kvmi_space *space,
 				       struct kvmi_rw *list, size_t nr);
+
+KVMI_API int kvmi_virt_open(struct kvmi_vm *vm, size_t size,
+			    struct kvmi_virt **virt);
+KVMI_API void kvmi_virt_close(struct kvmi_virt *virt);
+KVMI_API void kvmi_virt_flush(struct kvmi_virt *virt);
+KVMI_API uint64_t kvmi_virt_calls(const struct kvmi_virt *virt);
+KVMI_API ssize_t kvmi_virt_read(struct kvmi_virt *virt,
+				const struct kvmi_space *space, uint64_t gva,
+				void *buf, size_t len);
 
 /* ---- one vCPU ---------------------------------------------------------- */
 
