@@ -408,6 +408,19 @@ int kvmi_mem_get(struct kvmi_mem *mem, gpa_t gpa, u32 size, u64 *value)
 	return 0;
 }
 
+/* Not in line: what is in physical memory need not pay for its stack. */
+static noinline int kvmi_mem_walk(struct kvmi_mem *mem,
+				  const struct kvmi_walk *walk, u64 gva,
+				  u64 *gpa)
+{
+	struct kvmi_translation tr = { .gva = gva };
+	int ret;
+
+	ret = kvmi_walk(walk, mem, &tr);
+	*gpa = tr.out_gpa;
+	return ret;
+}
+
 /*
  * @done is set in any case. In pieces that lie within a page; between two of
  * them the tables may be let go. With @walk, @addr is a virtual address.
@@ -416,7 +429,6 @@ static int kvmi_mem_rw(struct kvmi_mem *mem, const struct kvmi_walk *walk,
 		       u64 addr, void __user *buf, u64 len, bool write,
 		       u64 *done)
 {
-	struct kvmi_translation tr;
 	u64 gpa;
 	int ret;
 
@@ -433,11 +445,9 @@ static int kvmi_mem_rw(struct kvmi_mem *mem, const struct kvmi_walk *walk,
 
 		gpa = addr;
 		if (walk) {
-			tr.gva = addr;
-			ret = kvmi_walk(walk, mem, &tr);
+			ret = kvmi_mem_walk(mem, walk, addr, &gpa);
 			if (ret)
 				return ret;
-			gpa = tr.out_gpa;
 		}
 		if (write)
 			ret = kvmi_mem_write(mem, gpa, buf, n);
