@@ -109,10 +109,12 @@ int kvmi_space_error(int err, const char *what, uint64_t gva)
 	case 0:
 		return 0;
 	case -EADDRNOTAVAIL:
-		return kvmi_error_set(err, "%s %#llx: not mapped by the guest's page tables",
+		return kvmi_error_set(err,
+				      "%s %#llx: not mapped by the guest's page tables",
 				      what, at);
 	case -ENXIO:
-		return kvmi_error_set(err, "%s %#llx: the guest has no memory where its page tables point",
+		return kvmi_error_set(err,
+				      "%s %#llx: the guest has no memory where its page tables point",
 				      what, at);
 	case -EINVAL:
 		return kvmi_error_set(err, "%s %#llx: no such virtual address",
