@@ -304,6 +304,7 @@ bool kvmi_ring_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex, u64 id)
 	rec->kind = ex->kind;
 	rec->flags = id ? KVMI_EVENT_F_SYNC : 0;
 	rec->vcpu = kv->index;
+	rec->header = sizeof(*rec);
 	rec->payload = ex->size;
 	rec->id = id;
 	rec->seq = ring->seq;

@@ -449,7 +449,7 @@ bool kvmi_event_is_sync(const struct kvmi_event *event)
  */
 const void *kvmi_event_payload(const struct kvmi_event *event, size_t size)
 {
-	return event->payload >= size ? event + 1 : NULL;
+	return event->payload >= size ? (const char *)event + event->header : NULL;
 }
 
 static const void *typed(const struct kvmi_event *event, unsigned int kind,
@@ -548,7 +548,7 @@ static const void *find_regs(const struct kvmi_event *event, uint32_t set)
 		{ KVMI_REGS_CONTROL, sizeof(struct kvmi_x86_control) },
 		{ KVMI_REGS_SEGMENT, sizeof(struct kvmi_x86_segments) },
 	};
-	size_t offset = sizeof(*event) + event->payload;
+	size_t offset = event->header + event->payload;
 	size_t i;
 
 	if (!(event->regs & set))

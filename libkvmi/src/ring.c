@@ -157,8 +157,8 @@ int kvmi_ring_peek(struct kvmi_ring *ring, const struct kvmi_event **event)
 		uint64_t pos = ring->consumer & (ring->data_size - 1);
 		uint64_t room = ring->data_size - pos;
 		const struct kvmi_event *ev;
-		uint32_t size, payload;
-		uint16_t kind;
+		uint16_t kind, header, payload;
+		uint32_t size;
 
 		if (!unread)
 			return 0;
@@ -177,8 +177,10 @@ int kvmi_ring_peek(struct kvmi_ring *ring, const struct kvmi_event **event)
 		}
 		if (size < sizeof(*ev))
 			return garbage(ring, producer);
+		header = READ_ONCE(ev->header);
 		payload = READ_ONCE(ev->payload);
-		if (payload % 8 || payload > size - sizeof(*ev) ||
+		if (header % 8 || header < sizeof(*ev) || header > size ||
+		    payload % 8 || payload > size - header ||
 		    READ_ONCE(ev->vcpu) != ring->vcpu)
 			return garbage(ring, producer);
 		ring->current = size;

@@ -167,6 +167,7 @@ static struct kvmi_event *post(unsigned int vcpu, unsigned int kind,
 	ev->kind = kind;
 	ev->flags = id ? KVMI_EVENT_F_SYNC : 0;
 	ev->vcpu = vcpu;
+	ev->header = sizeof(*ev);
 	ev->payload = payload;
 	ev->id = id;
 	__atomic_store_n(&h->producer, h->producer + size, __ATOMIC_RELEASE);
@@ -287,6 +288,29 @@ static void event_register_sets(void **state)
 	kvmi_ring_close(ring);
 }
 
+/* A kernel that has more to say in the header than we know. */
+static void event_longer_header(void **state)
+{
+	struct kvmi_ring *ring = open_ring(0);
+	const struct kvmi_event *ev;
+	struct kvmi_event *posted;
+	char *p;
+
+	(void)state;
+	posted = post(0, KVMI_EVENT_X86_CR, 3, sizeof(struct kvmi_x86_ev_cr),
+		      16 + sizeof(struct kvmi_x86_gprs));
+	posted->header = sizeof(*posted) + 16;
+	posted->regs = KVMI_REGS_GENERAL;
+	p = (char *)posted + posted->header;
+	((struct kvmi_x86_ev_cr *)p)->new_value = 0x5678;
+	p += sizeof(struct kvmi_x86_ev_cr);
+	((struct kvmi_x86_gprs *)p)->r[KVMI_X86_RIP] = 0x1234;
+	assert_int_equal(kvmi_ring_next(ring, &ev), 1);
+	assert_int_equal(kvmi_event_cr(ev)->new_value, 0x5678);
+	assert_int_equal(kvmi_event_gprs(ev)->r[KVMI_X86_RIP], 0x1234);
+	kvmi_ring_close(ring);
+}
+
 static void ring_bad_geometry(void **state)
 {
 	static const struct {
@@ -321,8 +345,9 @@ static void ring_bad_geometry(void **state)
 }
 
 /* Writes one record header with these numbers; it must be refused. */
-static void refuse(struct kvmi_ring *ring, uint32_t size, uint16_t kind,
-		   uint32_t payload, uint32_t vcpu, uint64_t produced)
+static void refuse_header(struct kvmi_ring *ring, uint32_t size, uint16_t kind,
+			  uint16_t header, uint16_t payload, uint32_t vcpu,
+			  uint64_t produced)
 {
 	struct kvmi_ring_header *h = k.header[0];
 	const struct kvmi_event *ev;
@@ -335,6 +360,7 @@ static void refuse(struct kvmi_ring *ring, uint32_t size, uint16_t kind,
 	memset(bad, 0, sizeof(*bad));
 	bad->size = size;
 	bad->kind = kind;
+	bad->header = header;
 	bad->payload = payload;
 	bad->vcpu = vcpu;
 	h->producer += produced;
@@ -342,6 +368,13 @@ static void refuse(struct kvmi_ring *ring, uint32_t size, uint16_t kind,
 	/* And the ring can be used on. */
 	assert_int_equal(k.tool[0]->consumer, h->producer);
 	assert_int_equal(kvmi_ring_next(ring, &ev), 0);
+}
+
+static void refuse(struct kvmi_ring *ring, uint32_t size, uint16_t kind,
+		   uint16_t payload, uint32_t vcpu, uint64_t produced)
+{
+	refuse_header(ring, size, kind, sizeof(struct kvmi_event), payload, vcpu,
+		      produced);
 }
 
 static void ring_garbage(void **state)
@@ -356,7 +389,12 @@ static void ring_garbage(void **state)
 	refuse(ring, 0xfffffff8, 34, 0, 0, 64);
 	refuse(ring, 48, 34, 0, 0, 64);
 	refuse(ring, 64, 34, 16, 0, 64);
-	refuse(ring, 64, 34, 0xfffffff8, 0, 64);
+	refuse(ring, 64, 34, 0xfff8, 0, 64);
+	refuse_header(ring, 64, 34, 0, 0, 0, 64);
+	refuse_header(ring, 64, 34, 48, 8, 0, 64);
+	refuse_header(ring, 64, 34, 60, 0, 0, 64);
+	refuse_header(ring, 64, 34, 72, 0, 0, 64);
+	refuse_header(ring, 64, 34, 64, 8, 0, 64);
 	refuse(ring, 64, 34, 4, 0, 64);
 	refuse(ring, 64, 34, 8, 1, 64);
 	refuse(ring, 0, KVMI_EVENT_PAD, 0, 0, 64);
@@ -619,6 +657,7 @@ int main(void)
 		TEST(ring_wraps),
 		TEST(ring_resumes),
 		TEST(event_register_sets),
+		TEST(event_longer_header),
 		TEST(ring_bad_geometry),
 		TEST(ring_garbage),
 		TEST(ring_random),

@@ -468,7 +468,10 @@ enum kvmi_event_kind {
  * @kind: enum kvmi_event_kind
  * @flags: KVMI_EVENT_F_*
  * @vcpu: index of the vCPU
- * @payload: bytes of the payload, which follows this header; a multiple of 8
+ * @header: bytes of this header, behind which the payload stands: at least
+ *	sizeof(struct kvmi_event), more where a kernel has more to say; a multiple
+ *	of 8
+ * @payload: bytes of the payload; a multiple of 8
  * @id: to be repeated in the answer; unique within the session; 0 where no
  *	answer is awaited
  * @seq: number of the event on this vCPU, counted without a gap whether it was
@@ -483,7 +486,8 @@ struct kvmi_event {
 	__u16 kind;
 	__u16 flags;
 	__u32 vcpu;
-	__u32 payload;
+	__u16 header;
+	__u16 payload;
 	__aligned_u64 id;
 	__aligned_u64 seq;
 	__aligned_u64 time_ns;
