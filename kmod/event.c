@@ -179,6 +179,8 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 			action = reply->action;
 			replied = true;
 		}
+	} else {
+		error = -ETIMEDOUT;
 	}
 	kvmi_event_close(kv, error);
 
@@ -287,9 +289,30 @@ static void kvmi_event_arm_timeout(struct kvmi_vcpu *kv)
 {
 	u32 timeout = READ_ONCE(kv->vm->timeout);
 
-	kv->open.deadline = 0;
+	WRITE_ONCE(kv->open.deadline, timeout ? (jiffies + timeout) | 1 : 0);
+}
+
+/**
+ * kvmi_event_set_timeout - limit how long a vCPU waits for an answer
+ * @vm: the VM
+ * @timeout: jiffies, also for events that are open, from now on; 0 for no limit
+ */
+void kvmi_event_set_timeout(struct kvmi_vm *vm, u32 timeout)
+{
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	WRITE_ONCE(vm->timeout, timeout);
+	/*
+	 * An event that closes or opens meanwhile is none the worse for it: who
+	 * opens one writes its deadline anew, and kvmi_event_timer() finds one
+	 * that was opened without.
+	 */
+	xa_for_each(&vm->vcpus, i, kv)
+		if (READ_ONCE(kv->open.id))
+			kvmi_event_arm_timeout(kv);
 	if (timeout)
-		WRITE_ONCE(kv->open.deadline, (jiffies + timeout) | 1);
+		mod_delayed_work(system_wq, &vm->timer, 0);
 }
 
 /**
@@ -393,7 +416,9 @@ void kvmi_event_timer(struct work_struct *work)
 	xa_for_each(&vm->vcpus, i, kv) {
 		unsigned long deadline = READ_ONCE(kv->open.deadline);
 
-		if (deadline && time_after(jiffies, deadline)) {
+		if (!deadline && timeout && READ_ONCE(kv->open.id)) {
+			kvmi_event_arm_timeout(kv);
+		} else if (deadline && time_after(jiffies, deadline)) {
 			set_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
 			kvmi_vcpu_wake(kv);
 		}

@@ -513,7 +513,7 @@ KVMI_HOT_OPS(KVMI_DECLARE_HOT)
 #define kvmi_hot(op)	static_call(kvmi_b_##op)
 
 /* main.c */
-int kvmi_caps_get(void __user *uarg);
+int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg);
 
 /* session.c */
 int kvmi_session_create(struct kvmi_attach *args);
@@ -593,6 +593,7 @@ __poll_t kvmi_event_pending(struct kvmi_vm *vm);
 u64 kvmi_events_supported(void);
 int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args);
 void kvmi_event_timer(struct work_struct *work);
+void kvmi_event_set_timeout(struct kvmi_vm *vm, u32 timeout);
 struct kvmi_msr *kvmi_msr_find(struct kvmi_vcpu *kv, u32 index);
 
 /* step.c */

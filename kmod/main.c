@@ -12,11 +12,12 @@
 
 /**
  * kvmi_caps_get - KVMI_GET_CAPS
+ * @vm: the session's VM, or NULL: what it can have is less than what the host can
  * @uarg: argument of the ioctl
  *
  * Return: 0, -EINVAL, -E2BIG, -EFAULT.
  */
-int kvmi_caps_get(void __user *uarg)
+int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 {
 	u32 vendor = kvmi_hook_vendor();
 	struct kvmi_caps caps;
@@ -46,6 +47,11 @@ int kvmi_caps_get(void __user *uarg)
 			    KVMI_FEATURE_MSRS | KVMI_FEATURE_RW_LIST |
 			    KVMI_FEATURE_VIRT;
 	caps.out_events = kvmi_events_supported();
+	if (vm && !vm->view_hooks) {
+		caps.out_max_views = 0;
+		caps.out_features &= ~KVMI_FEATURE_VIEWS;
+		caps.out_events &= ~BIT_ULL(KVMI_EVENT_ACCESS);
+	}
 	caps.out_actions = BIT(KVMI_ACTION_CONTINUE) | BIT(KVMI_ACTION_RETRY) |
 			   BIT(KVMI_ACTION_SKIP) | BIT(KVMI_ACTION_CRASH);
 	caps.out_reply_flags = KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
@@ -90,7 +96,7 @@ static long kvmi_dev_ioctl(struct file *file, unsigned int cmd,
 
 	switch (cmd) {
 	case KVMI_GET_CAPS:
-		return kvmi_caps_get(uarg);
+		return kvmi_caps_get(NULL, uarg);
 	case KVMI_ATTACH:
 		return kvmi_attach_ioctl(uarg);
 	default:

@@ -193,9 +193,7 @@ static int kvmi_do_policy(struct kvmi_session *session, union kvmi_args *args)
 		return -EINVAL;
 
 	WRITE_ONCE(vm->default_action, policy->default_action);
-	WRITE_ONCE(vm->timeout, msecs_to_jiffies(policy->timeout_ms));
-	if (policy->timeout_ms)
-		mod_delayed_work(system_wq, &vm->timer, 0);
+	kvmi_event_set_timeout(vm, msecs_to_jiffies(policy->timeout_ms));
 	return 0;
 }
 
@@ -494,7 +492,7 @@ static long kvmi_session_ioctl(struct file *file, unsigned int cmd,
 	int ret;
 
 	if (cmd == KVMI_GET_CAPS)
-		return kvmi_caps_get(uarg);
+		return kvmi_caps_get(session->vm, uarg);
 	if (cmd != _IO(KVMI_IOC_TYPE, nr) || nr >= ARRAY_SIZE(kvmi_ioctls))
 		return -ENOTTY;
 	op = &kvmi_ioctls[array_index_nospec(nr, ARRAY_SIZE(kvmi_ioctls))];

@@ -524,7 +524,7 @@ KTAP_CASE(bad_replies, "D8")
 
 	raw = raw_ring(kv, 0);
 	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
-	start(vm, 1, N + 4);
+	start(vm, 1, N + 5);
 	for (i = 0; i < N; i++) {
 		id = raw_wait(kv, &raw, id);
 		raw_reply(kv, &raw, &bad[i].reply, id);
@@ -561,7 +561,16 @@ KTAP_CASE(bad_replies, "D8")
 	raw_reply(kv, &raw, &good, id);
 	id = raw_wait(kv, &raw, id);
 	raw_reply(kv, &raw, &good, id);
-	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), N + 4);
+
+	/* No reply at all, which is no bad one: a limit holds for what is open. */
+	id = raw_wait(kv, &raw, id);
+	KTAP_LIB_OK(kvmi_vm_set_policy(kv, 60000, KVMI_ACTION_CONTINUE));
+	KTAP_LIB_OK(kvmi_vm_set_policy(kv, 0, KVMI_ACTION_CONTINUE));
+	KTAP_LIB_OK(kvmi_vm_set_policy(kv, 50, KVMI_ACTION_CONTINUE));
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), N + 5);
+	KTAP_EQ(raw.header->last_event, id);
+	KTAP_EQ(raw.header->last_error, -ETIMEDOUT);
+	KTAP_EQ(raw.header->bad_replies, N + 1);
 	/* And one when nobody waits. */
 	raw_reply(kv, &raw, &good, id + 0x10000);
 	kvmi_vm_close(kv);

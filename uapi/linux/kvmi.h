@@ -30,23 +30,33 @@
  * ENOTTY        no such ioctl on this descriptor
  * E2BIG         the struct has a non-zero tail that this kernel does not know, or
  *               is larger than a page
- * EINVAL        a member has a value that no kernel will ever take, or size is
- *               smaller than the first version of the struct
- * EOPNOTSUPP    the member is known, the value is not supported by this kernel,
- *               this CPU or this VM; KVMI_GET_CAPS says so beforehand
+ * EINVAL        a member has a value or a flag that is wrong, or that this kernel
+ *               does not know; size is smaller than the first version of the
+ *               struct; KVM refuses the state to be set
+ * EOPNOTSUPP    the value is right, and not supported by this kernel, this CPU or
+ *               this VM; KVMI_GET_CAPS says so beforehand where it can
  * EFAULT        an address of the caller is not accessible
  * ENOENT        no such vCPU, view, memory slot or event
  * EBUSY         somebody else has it: the VM is controlled by another session
- * EAGAIN        not now, and nothing was changed: call again
- * EINTR         a signal came first, and nothing was changed
- * ETIMEDOUT     the caller's own time limit ran out
+ * EAGAIN        not now: call again. Nothing was changed, but for what an
+ *               ``out_`` member says
+ * EINTR         a signal came first: call again. Nothing was changed, but for
+ *               what an ``out_`` member says
+ * ETIMEDOUT     the caller's own time limit ran out; as
+ *               kvmi_ring_header.last_error the session's
  * ENODEV        the VM is gone (or the session was detached)
- * EBADF         the descriptor given is none, or is not that of a KVM VM
+ * EBADF         the descriptor given is none, or is not what is asked for (a KVM
+ *               VM, an eventfd)
+ * EPERM         mmap(2): the kernel's part of a ring cannot be written
+ * EMFILE        the caller has as many descriptors as it may
  * EROFS         the guest memory belongs to a read-only memory slot
  * ENXIO         the guest-physical address is not backed by memory
  * EADDRNOTAVAIL the guest's page tables do not map the virtual address
  * ENOMEM        out of memory; nothing was changed
- * ENOSPC        a limit of kvmi is reached (views, MSRs, ring size)
+ * ENOSPC        a limit of kvmi is reached (views, MSRs, ring size), or the
+ *               caller's buffer is too small
+ * ECANCELED     kvmi_ring_header.last_error only: the event was overtaken, see
+ *               KVMI_EVENT_CANCELLED
  * ============= ============================================================
  *
  * Any descriptor may be used from any thread of any process that holds it: the
@@ -333,7 +343,8 @@ struct kvmi_vcpu_info {
  * @flags: must be 0
  * @timeout_ms: how long a vCPU waits for an answer before @default_action is
  *	taken; 0 (the default): for as long as the session lives. At most
- *	86,400,000. It is exact to a tenth, and to 10 ms.
+ *	86,400,000. It is exact to a tenth, and to 10 ms. An event that is open
+ *	has as long from this call on.
  * @default_action: enum kvmi_action, KVMI_ACTION_CONTINUE or
  *	KVMI_ACTION_RETRY or KVMI_ACTION_CRASH; also what a bad reply becomes
  */
@@ -400,9 +411,12 @@ enum kvmi_ring_state {
  * @producer: bytes ever posted; records stand at (position & (@data_size - 1));
  *	read it with acquire semantics
  * @open_event: id of the event that waits for an answer, or 0
- * @last_event: id of the last event whose answer was taken
- * @last_error: 0, or the negative errno for which the answer to @last_event was
- *	refused; the session's default action was taken instead
+ * @last_event: id of the last event that ended: by an answer, by the session's
+ *	time limit, or because it was overtaken
+ * @last_error: how @last_event ended: 0: its answer was taken; -ETIMEDOUT: the
+ *	time limit of KVMI_SET_POLICY ran out; -ECANCELED: it was overtaken; else
+ *	the negative errno for which its answer was refused. Without a good
+ *	answer the default action was taken, but for -ECANCELED.
  * @pad: 0
  * @bad_replies: answers refused so far
  * @posted: records posted so far
