@@ -46,7 +46,7 @@ void kvmi_step_cancel(struct kvmi_vcpu *kv)
  * @trapped: the exit is the trap of the step
  *
  * A fast step is then finished here; a step with an event is owed, see
- * kvmi_step_post().
+ * kvmi_step_post(): also a fast one, if every instruction is to have its event.
  *
  * Return: true if the step is complete.
  */
@@ -57,10 +57,11 @@ bool kvmi_step_over(struct kvmi_vcpu *kv, bool trapped)
 
 	if (kv->step.mode == KVMI_STEP_FAST) {
 		kvmi_view_enter(kv, kv->step.back);
-	} else {
-		kv->step.owed = kv->step.mode;
-		kv->step.owed_flags = trapped ? 0 : KVMI_STEP_F_EMULATED;
+		kv->step.mode = READ_ONCE(kv->want) & KVMI_WANT_STEP ?
+				KVMI_STEP_ENABLED : KVMI_STEP_NONE;
 	}
+	kv->step.owed = kv->step.mode;
+	kv->step.owed_flags = trapped ? 0 : KVMI_STEP_F_EMULATED;
 	kv->step.mode = KVMI_STEP_NONE;
 	return true;
 }

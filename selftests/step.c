@@ -201,4 +201,72 @@ KTAP_CASE_SMP(over_an_emulated_instruction, "E6")
 	vmm_destroy(vm);
 }
 
+/* Nor is one left out that a fast step lets through, in one way or the other. */
+__asm__(".text\n"
+	".globl storing_line, storing_store\n"
+	"storing_line:\n"
+	"	int3\n"
+	"storing_store:\n"
+	"	movl $1, (%rdi)\n"		/* 6 */
+	"	nop\n"				/* 1 */
+	"	movl $2, (%rdi)\n"		/* 6 */
+	"	mov (%rdi), %eax\n"		/* 2 */
+	"	ret\n");
+uint64_t storing_line(uint64_t addr);
+extern const char storing_store[];
+
+KTAP_CASE_SMP(over_an_access_that_is_let_through, "E6 E17 A5")
+{
+	static const uint8_t len[] = { 6, 1, 6, 2 };
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 1);
+	const struct kvmi_event *ev;
+	struct kvmi_reply reply;
+	uint32_t view;
+	uint64_t pc;
+	int i, n;
+
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view));
+	KTAP_LIB_OK(kvmi_view_set_access(kv, view, gpa / 4096, 1,
+					 KVMI_ACCESS_R | KVMI_ACCESS_X));
+	KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL, view));
+	tool_watch(kv, KVMI_EVENT_BREAKPOINT, KVMI_MODE_SYNC, 0);
+	tool_watch(kv, KVMI_EVENT_ACCESS, KVMI_MODE_SYNC, 0);
+	for (i = 0; i < nr_vcpus; i++) {
+		vmm_vcpu_set_entry(vm, i, storing_line, gpa, 0, 0);
+		vmm_vcpu_start(vm, i);
+		ev = at_the_line(kv);
+		KTAP_LIB_OK(kvmi_event_watch(kv, i, KVMI_EVENT_STEP,
+					     KVMI_MODE_SYNC, 0));
+		kvmi_reply_init(&reply, KVMI_ACTION_RETRY);
+		pc = (uint64_t)storing_store;
+		KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RIP, pc));
+		tool_answer(kv, ev, &reply);
+		for (n = 0; n < 4; n++) {
+			if (len[n] == 6) {
+				ev = tool_wait(kv, KVMI_EVENT_ACCESS);
+				KTAP_EQ(kvmi_event_access(ev)->gpa, gpa);
+				kvmi_reply_init(&reply, n ? KVMI_ACTION_CONTINUE :
+							KVMI_ACTION_RETRY);
+				if (!n)
+					kvmi_reply_fast_step(&reply, 0);
+				tool_answer(kv, ev, &reply);
+			}
+			pc += len[n];
+			ev = tool_wait(kv, KVMI_EVENT_STEP);
+			KTAP_EQ(kvmi_event_step(ev)->pc, pc);
+			KTAP_EQ(ev->view, view);
+			if (n == 3)
+				KTAP_LIB_OK(kvmi_event_watch(kv, i,
+							     KVMI_EVENT_STEP,
+							     KVMI_MODE_OFF, 0));
+			tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+		}
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 2);
+	}
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 KTAP_MAIN(ktap_need_kvmi)
