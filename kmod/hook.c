@@ -37,6 +37,7 @@ DEFINE_STATIC_CALL(kvmi_lookup_name, kvmi_lookup_none);
 	ARCH_DEFINE_STATIC_CALL_NULL_TRAMP(kvmi_o_##op);
 
 KVMI_CALLS(KVMI_DEFINE_CALL)
+KVMI_KERNEL_CALLS(KVMI_DEFINE_CALL)
 KVMI_OPS(KVMI_DEFINE_OP)
 KVMI_OPT_OPS(KVMI_DEFINE_OP)
 KVMI_WRAPS(KVMI_DEFINE_OP)
@@ -52,8 +53,13 @@ struct kvmi_call {
 	{ "kvm:" #fn, &STATIC_CALL_KEY(kvmi_c_##fn),			\
 	  STATIC_CALL_TRAMP_ADDR(kvmi_c_##fn) },
 
+#define KVMI_KERNEL_CALL_ENTRY(fn)					\
+	{ #fn, &STATIC_CALL_KEY(kvmi_c_##fn),				\
+	  STATIC_CALL_TRAMP_ADDR(kvmi_c_##fn) },
+
 static const struct kvmi_call kvmi_calls[] = {
 	KVMI_CALLS(KVMI_CALL_ENTRY)
+	KVMI_KERNEL_CALLS(KVMI_KERNEL_CALL_ENTRY)
 };
 
 /* An operation of KVM, resolved at each first attach: the vendor may change. */

@@ -9,6 +9,7 @@
 #ifndef KVMI_HOOK_H
 #define KVMI_HOOK_H
 
+#include <linux/ptrace.h>
 #include <linux/static_call.h>
 
 #include "kvmi.h"
@@ -49,6 +50,10 @@
 	X(vcpu_load)						\
 	X(vcpu_put)
 
+/* The kernel's own functions that kvmi calls and that are not exported. */
+#define KVMI_KERNEL_CALLS(X)					\
+	X(ptrace_may_access)
+
 /* Operations of kvm_x86_ops that kvmi calls but does not wrap. */
 #define KVMI_OPS(X)						\
 	X(cache_reg)						\
@@ -81,11 +86,12 @@
 	extern KVMI_OP_TYPE(op) STATIC_CALL_TRAMP(kvmi_o_##op);
 
 KVMI_CALLS(KVMI_DECLARE_CALL)
+KVMI_KERNEL_CALLS(KVMI_DECLARE_CALL)
 KVMI_OPS(KVMI_DECLARE_OP)
 KVMI_OPT_OPS(KVMI_DECLARE_OP)
 KVMI_WRAPS(KVMI_DECLARE_OP)
 
-/* kvm_call(fn)(...): KVM's function; kvm_orig(op)(...): KVM's operation. */
+/* kvm_call(fn)(...): KVM's function, or the kernel's; kvm_orig(op)(...): KVM's operation. */
 #define kvm_call(fn)	static_call(kvmi_c_##fn)
 #define kvm_orig(op)	static_call(kvmi_o_##op)
 

@@ -380,6 +380,7 @@ struct kvmi_vcpu {
  * @lock: configuration
  * @gone: it was destroyed
  * @detached: it is let go, or was destroyed
+ * @id: see kvmi_vmlist_id(); 0 until it is attached
  * @attach_ns: CLOCK_MONOTONIC at the attach
  * @vendor: KVM's vendor module, pinned
  * @vcpus: struct kvmi_vcpu by index
@@ -416,6 +417,7 @@ struct kvmi_vm {
 	struct mutex lock;			/* configuration */
 	bool gone;
 	bool detached;
+	u64 id;
 	u64 attach_ns;
 	struct module *vendor;
 
@@ -778,7 +780,7 @@ ssize_t kvmi_memory_file(struct kvmi_vm *vm, void __user *buf, size_t len,
 			 loff_t *pos, bool write);
 loff_t kvmi_memory_seek(struct kvmi_vm *vm, u64 from, int whence);
 int kvmi_memory_slots(struct kvmi_vm *vm, struct kvmi_slots *args);
-void kvmi_memory_info(struct kvmi_vm *vm, struct kvmi_info *info);
+void kvmi_memory_info(struct kvm *kvm, struct kvmi_info *info);
 
 /* x86/walk.c */
 /**

@@ -9,6 +9,7 @@
 
 #include "hook.h"
 #include "poll.h"
+#include "vmlist.h"
 
 /**
  * kvmi_caps_get - KVMI_GET_CAPS
@@ -45,7 +46,7 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 			    KVMI_FEATURE_PAUSE | KVMI_FEATURE_MEMORY |
 			    KVMI_FEATURE_REGS | KVMI_FEATURE_STATE |
 			    KVMI_FEATURE_MSRS | KVMI_FEATURE_RW_LIST |
-			    KVMI_FEATURE_VIRT;
+			    KVMI_FEATURE_VIRT | KVMI_FEATURE_NETLINK;
 	caps.out_events = kvmi_events_supported();
 	if (vm && !vm->view_hooks) {
 		caps.out_max_views = 0;
@@ -126,9 +127,15 @@ static int __init kvmi_init(void)
 	ret = kvmi_hook_init();
 	if (ret)
 		return ret;
-	ret = kvmi_mmu_init();
+	ret = kvmi_netlink_init();
 	if (ret)
 		return ret;
+	ret = kvmi_mmu_init();
+	if (ret)
+		goto err_netlink;
+	ret = kvmi_vmlist_init();
+	if (ret)
+		goto err_mmu;
 	ret = misc_register(&kvmi_dev);
 	if (ret)
 		goto err_mmu;
@@ -136,7 +143,10 @@ static int __init kvmi_init(void)
 
 err_mmu:
 	kvmi_mmu_exit();
+	kvmi_vmlist_exit();
 	kvmi_hook_exit();
+err_netlink:
+	kvmi_netlink_exit();
 	return ret;
 }
 
@@ -144,6 +154,8 @@ static void __exit kvmi_exit_module(void)
 {
 	misc_deregister(&kvmi_dev);
 	kvmi_mmu_exit();
+	kvmi_netlink_exit();
+	kvmi_vmlist_exit();
 	kvmi_hook_exit();
 }
 

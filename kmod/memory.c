@@ -826,12 +826,11 @@ int kvmi_memory_slots(struct kvmi_vm *vm, struct kvmi_slots *args)
 
 /**
  * kvmi_memory_info - what KVMI_GET_INFO says of memory
- * @vm: vm->sem held for reading
+ * @kvm: kept alive by the caller
  * @info: completed
  */
-void kvmi_memory_info(struct kvmi_vm *vm, struct kvmi_info *info)
+void kvmi_memory_info(struct kvm *kvm, struct kvmi_info *info)
 {
-	struct kvm *kvm = vm->kvm;
 	struct kvm_memory_slot *slot;
 	int bkt, idx;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Hooks of KVM's functions that are no operations of a vendor module: the ends of
- * all paths on which KVM drops or tightens mappings, its fast path, and the end
- * of a VM. By ftrace, as livepatch does.
+ * all paths on which KVM drops or tightens mappings, its fast path, and the
+ * beginning and end of a VM. By ftrace, as livepatch does.
  *
  * Flushes are no substitute: KVM drops leaves with their root without one, and a
  * later invalidation that finds no leaf does not flush either.
@@ -15,8 +15,11 @@
 #include <linux/module.h>
 #include <linux/workqueue.h>
 
+#include <linux/kvmi_netlink.h>
+
 #include "compat/ftrace.h"
 #include "hook.h"
+#include "vmlist.h"
 
 /* Replacements may sleep: they are counted, for kvmi_mmu_exit(). */
 static atomic_t kvmi_mmu_inflight = ATOMIC_INIT(0);
@@ -57,6 +60,7 @@ KVMI_MMU_ORIG(kvm_arch_commit_memory_region);
 KVMI_MMU_ORIG(kvm_arch_flush_shadow_all);
 KVMI_MMU_ORIG(kvm_arch_flush_shadow_memslot);
 KVMI_MMU_ORIG(kvm_arch_mmu_enable_log_dirty_pt_masked);
+KVMI_MMU_ORIG(kvm_arch_post_init_vm);
 KVMI_MMU_ORIG(kvm_arch_pre_destroy_vm);
 KVMI_MMU_ORIG(kvm_mmu_slot_gfn_write_protect);
 KVMI_MMU_ORIG(kvm_test_age_gfn);
@@ -215,10 +219,24 @@ static bool kvmi_mmu_slot_gfn_write_protect(struct kvm *kvm,
 	return ret;
 }
 
+/* The last of a VM's creation that can fail. */
+static int kvmi_arch_post_init_vm(struct kvm *kvm)
+{
+	int ret;
+
+	kvmi_mmu_begin();
+	ret = kvm_real(kvm_arch_post_init_vm)(kvm);
+	if (!ret)
+		kvmi_netlink_notify(KVMI_NL_CMD_CREATED, kvmi_vmlist_add(kvm));
+	kvmi_mmu_end();
+	return ret;
+}
+
 static void kvmi_arch_pre_destroy_vm(struct kvm *kvm)
 {
 	kvmi_mmu_begin();
 	kvmi_vm_gone(kvm);
+	kvmi_netlink_notify(KVMI_NL_CMD_GONE, kvmi_vmlist_del(kvm));
 	kvm_real(kvm_arch_pre_destroy_vm)(kvm);
 	kvmi_mmu_end();
 }
@@ -286,13 +304,14 @@ static void notrace kvmi_ftrace_thunk(unsigned long ip, unsigned long parent_ip,
 		.optional = (opt),					\
 	}
 
-static struct kvmi_ftrace_hook kvmi_destroy_hooks[] = {
+static struct kvmi_ftrace_hook kvmi_life_hooks[] = {
+	KVMI_FTRACE(kvm_arch_post_init_vm, kvmi_arch_post_init_vm, false),
 	KVMI_FTRACE(kvm_arch_pre_destroy_vm, kvmi_arch_pre_destroy_vm, false),
 };
 
-static struct kvmi_ftrace_group kvmi_destroy_group = {
-	.hooks = kvmi_destroy_hooks,
-	.nr = ARRAY_SIZE(kvmi_destroy_hooks),
+static struct kvmi_ftrace_group kvmi_life_group = {
+	.hooks = kvmi_life_hooks,
+	.nr = ARRAY_SIZE(kvmi_life_hooks),
 };
 
 static struct kvmi_ftrace_hook kvmi_view_hooks[] = {
@@ -426,13 +445,14 @@ void kvmi_mmu_hooks_put(void)
 }
 
 /**
- * kvmi_mmu_init - hook the end of VMs, as long as the module is loaded
+ * kvmi_mmu_init - hook the beginning and end of VMs, as long as the module is
+ * loaded
  *
  * Return: 0 or -errno (the log names the function).
  */
 int kvmi_mmu_init(void)
 {
-	return kvmi_ftrace_install(&kvmi_destroy_group);
+	return kvmi_ftrace_install(&kvmi_life_group);
 }
 
 /**
@@ -443,7 +463,7 @@ void kvmi_mmu_exit(void)
 	cancel_delayed_work_sync(&kvmi_mmu_idle_work);
 	if (kvmi_mmu_on)
 		kvmi_ftrace_remove(&kvmi_view_group);
-	kvmi_ftrace_remove(&kvmi_destroy_group);
+	kvmi_ftrace_remove(&kvmi_life_group);
 
 	/* From the trampoline to kvmi_mmu_begin(); then those that sleep. */
 	synchronize_rcu_tasks();

@@ -17,6 +17,7 @@
 #include <linux/workqueue.h>
 
 #include "hook.h"
+#include "vmlist.h"
 
 struct kvmi_session {
 	struct kvmi_vm *vm;
@@ -108,25 +109,14 @@ static int kvmi_do_detach(struct kvmi_session *session, union kvmi_args *args)
 	return kvmi_session_detach(session);
 }
 
-/*
- * KVM remembers the thread that made the VM, which need not be the first of its
- * process, nor live any more; those of vCPUs are of the same process.
- */
 static u32 kvmi_session_pid(struct kvm *kvm)
 {
-	u32 pid = kvm->userspace_pid;
 	struct task_struct *task;
-	struct kvm_vcpu *vcpu;
+	u32 pid;
 
 	rcu_read_lock();
-	task = pid_task(find_pid_ns(pid, &init_pid_ns), PIDTYPE_PID);
-	if (!task || task->mm != kvm->mm) {
-		vcpu = kvm_get_vcpu(kvm, 0);
-		task = vcpu ? pid_task(rcu_dereference(vcpu->pid), PIDTYPE_PID) :
-			      NULL;
-	}
-	if (task)
-		pid = task_tgid_nr(task);
+	task = kvmi_vmlist_task(kvm);
+	pid = task ? task_tgid_nr(task) : kvm->userspace_pid;
 	rcu_read_unlock();
 	return pid;
 }
@@ -147,7 +137,8 @@ static int kvmi_do_info(struct kvmi_session *session, union kvmi_args *args)
 	vcpu = kvm_get_vcpu(vm->kvm, 0);
 	if (vcpu)
 		info->out_tsc_khz = vcpu->arch.virtual_tsc_khz;
-	kvmi_memory_info(vm, info);
+	info->out_id = vm->id;
+	kvmi_memory_info(vm->kvm, info);
 	return 0;
 }
 

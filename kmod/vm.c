@@ -16,7 +16,10 @@
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 
+#include <linux/kvmi_netlink.h>
+
 #include "hook.h"
+#include "vmlist.h"
 
 #define KVMI_VM_HASH_BITS	6
 
@@ -297,6 +300,7 @@ static void kvmi_vm_release(struct kvmi_vm *vm, bool dying)
 		kvmi_mmu_hooks_put();
 	kvmi_hook_put();
 	module_put(vm->vendor);
+	kvmi_netlink_notify(KVMI_NL_CMD_DETACHED, vm->id);
 }
 
 /**
@@ -379,6 +383,8 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size)
 		goto err_unlock;
 	}
 
+	vm->id = kvmi_vmlist_id(kvm);
+	kvmi_netlink_notify(KVMI_NL_CMD_ATTACHED, vm->id);
 	mutex_unlock(&kvmi_vms_lock);
 	return vm;
 

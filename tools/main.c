@@ -137,7 +137,8 @@ static void usage(FILE *f)
 	      "  -n N                 trace, step: stop after N events\n"
 	      "  -d SECONDS           trace: stop after that time\n"
 	      "  --raw                mem read: the bytes as they are\n"
-	      "  --no-probe           list: do not attach to find out more\n"
+	      "  --follow             list: and then what becomes of them, until ^C\n"
+	      "  --no-probe           list: only what /proc tells\n"
 	      "\n"
 	      "Exit status: 0 done, 1 error, 2 wrong use, 3 no such VM, 4 not allowed,\n"
 	      "5 kvmi.ko is not loaded, 6 the VM is controlled already, 7 not supported.\n",

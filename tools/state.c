@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvmi list, info, regs, mem: what there is, and what it is like just now.
+ * kvmi info, regs, mem: what there is, and what it is like just now.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -14,12 +14,11 @@ static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },
 	{ "vcpu", required_argument, NULL, 'c' },
 	{ "raw", no_argument, NULL, 'r' },
-	{ "no-probe", no_argument, NULL, 'p' },
 	{ }
 };
 
 struct args {
-	bool json, raw, no_probe;
+	bool json, raw;
 	uint32_t vcpu;
 };
 
@@ -46,9 +45,6 @@ static bool parse_args(int argc, char **argv, const char *allowed,
 		case 'r':
 			a->raw = true;
 			break;
-		case 'p':
-			a->no_probe = true;
-			break;
 		case 'c':
 			if (!parse_number(optarg, &n) || n >= KVMI_VCPU_NONE) {
 				usage_error("%s is no vCPU", optarg);
@@ -59,66 +55,6 @@ static bool parse_args(int argc, char **argv, const char *allowed,
 		}
 	}
 	return true;
-}
-
-static void list_json(const struct kvmi_vmlist_entry *e)
-{
-	json_begin();
-	json_number("pid", e->pid);
-	json_number("fd", e->fd);
-	json_number("uid", e->uid);
-	json_string("vmm", e->vmm);
-	json_string("name", e->name);
-	if (e->nr_vcpus)
-		json_number("vcpus", e->nr_vcpus);
-	if (e->memory)
-		json_number("memory", e->memory);
-	if (e->attached)
-		json_bool("attached", e->attached == KVMI_ATTACHED_YES);
-	json_end();
-}
-
-int cmd_list(int argc, char **argv)
-{
-	static const char * const attached[] = { "?", "no", "yes" };
-	const struct kvmi_vmlist_entry *e;
-	struct kvmi_vmlist *list;
-	char vm[32], vcpus[16];
-	struct args a;
-	size_t i;
-	int ret;
-
-	if (!parse_args(argc, argv, "jp", &a))
-		return EXIT_USAGE;
-	if (optind < argc)
-		return usage_error("kvmi list takes no argument");
-	ret = kvmi_vmlist_create(a.no_probe ? 0 : KVMI_VMLIST_PROBE, &list);
-	if (ret)
-		return failed(ret);
-	if (!a.json && kvmi_vmlist_size(list))
-		printf("%-12s %-24s %-20s %5s %10s  %s\n", "VM", "VMM", "NAME",
-		       "VCPUS", "MEMORY", "ATTACHED");
-	for (i = 0; (e = kvmi_vmlist_get(list, i)); i++) {
-		if (a.json) {
-			list_json(e);
-			continue;
-		}
-		if (e->nr_vms > 1)
-			snprintf(vm, sizeof(vm), "%d:%d", e->pid, e->fd);
-		else
-			snprintf(vm, sizeof(vm), "%d", e->pid);
-		snprintf(vcpus, sizeof(vcpus), "%u", e->nr_vcpus);
-		printf("%-12s %-24s %-20s %5s %10s  %s\n", vm, e->vmm,
-		       *e->name ? e->name : "-", e->nr_vcpus ? vcpus : "?",
-		       e->memory ? human_size(e->memory) : "?",
-		       attached[e->attached]);
-	}
-	if (!a.json && !kvmi_vmlist_size(list))
-		fprintf(stderr, "kvmi: no virtual machine%s\n",
-			geteuid() ? " of yours; those of others only root sees"
-				  : "");
-	kvmi_vmlist_destroy(list);
-	return EXIT_OK;
 }
 
 static const char *state_name(uint32_t state)

@@ -57,6 +57,7 @@ enum kvmi_vmlist_attached {
  * @nr_vcpus: virtual processors, 0 if that is not known
  * @attached: enum kvmi_vmlist_attached
  * @memory: bytes of guest memory, 0 if that is not known
+ * @id: its number in struct kvmi_vm_status, 0 if that is not known
  * @vmm: name of the VMM's program
  * @name: the VMM's name for the VM, "" if it gave none
  */
@@ -68,11 +69,12 @@ struct kvmi_vmlist_entry {
 	unsigned int nr_vcpus;
 	unsigned int attached;
 	uint64_t memory;
+	uint64_t id;
 	char vmm[64];
 	char name[128];
 };
 
-/* Also ask kvmi.ko, by a short attach, for what /proc does not tell. */
+/* Also ask kvmi.ko for what /proc does not tell. */
 #define KVMI_VMLIST_PROBE	0x1U
 
 KVMI_API int kvmi_vmlist_create(unsigned int flags, struct kvmi_vmlist **list);
@@ -80,6 +82,77 @@ KVMI_API size_t kvmi_vmlist_size(const struct kvmi_vmlist *list);
 KVMI_API const struct kvmi_vmlist_entry *
 kvmi_vmlist_get(const struct kvmi_vmlist *list, size_t index);
 KVMI_API void kvmi_vmlist_destroy(struct kvmi_vmlist *list);
+
+/* ---- what becomes of VMs ------------------------------------------------- */
+
+/**
+ * struct kvmi_vm_status - what kvmi.ko tells of a VM
+ * @id: a number that no other VM has or had since kvmi.ko was loaded
+ * @pid: process of the VMM
+ * @uid: its owner
+ * @nr_vcpus: virtual processors
+ * @attached: a session controls it
+ * @memory: bytes of guest memory
+ * @created_ns: CLOCK_MONOTONIC at its creation; 0: before kvmi.ko was loaded
+ * @attach_ns: CLOCK_MONOTONIC at the attach; this and the following are 0 if it
+ *	is not attached
+ * @events: records posted in this session
+ * @dropped: records dropped because a ring was full
+ * @bad_replies: answers refused
+ * @comm: name of the process
+ */
+struct kvmi_vm_status {
+	uint64_t id;
+	pid_t pid;
+	uid_t uid;
+	unsigned int nr_vcpus;
+	bool attached;
+	uint64_t memory;
+	uint64_t created_ns;
+	uint64_t attach_ns;
+	uint64_t events;
+	uint64_t dropped;
+	uint64_t bad_replies;
+	char comm[16];
+};
+
+/**
+ * enum kvmi_monitor_kind - what has become of a VM
+ * @KVMI_MONITOR_CREATED: it was made
+ * @KVMI_MONITOR_ATTACHED: a session controls it
+ * @KVMI_MONITOR_DETACHED: no session does any more
+ * @KVMI_MONITOR_GONE: it has ended
+ * @KVMI_MONITOR_LOST: something was not told for want of room
+ */
+enum kvmi_monitor_kind {
+	KVMI_MONITOR_CREATED = 1,
+	KVMI_MONITOR_ATTACHED = 2,
+	KVMI_MONITOR_DETACHED = 3,
+	KVMI_MONITOR_GONE = 4,
+	KVMI_MONITOR_LOST = 5,
+};
+
+/**
+ * struct kvmi_monitor_event - something has become of a VM
+ * @kind: enum kvmi_monitor_kind
+ * @id: the VM's number; 0 for KVMI_MONITOR_LOST
+ */
+struct kvmi_monitor_event {
+	unsigned int kind;
+	uint64_t id;
+};
+
+struct kvmi_monitor;
+
+KVMI_API int kvmi_monitor_open(struct kvmi_monitor **monitor);
+KVMI_API void kvmi_monitor_close(struct kvmi_monitor *monitor);
+KVMI_API int kvmi_monitor_fd(const struct kvmi_monitor *monitor);
+KVMI_API int kvmi_monitor_next(struct kvmi_monitor *monitor, int timeout_ms,
+			       struct kvmi_monitor_event *event);
+KVMI_API int kvmi_monitor_get(struct kvmi_monitor *monitor, uint64_t id,
+			      struct kvmi_vm_status *status);
+KVMI_API int kvmi_monitor_list(struct kvmi_monitor *monitor,
+			       struct kvmi_vm_status **list, size_t *nr);
 
 /* ---- attach and detach ------------------------------------------------- */
 

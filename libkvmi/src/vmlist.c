@@ -264,14 +264,52 @@ static void probe(struct kvmi_vmlist_entry *e)
 	kvmi_vm_close(vm);
 }
 
+/* What kvmi.ko tells without being attached: of who has one VM, which that is. */
+static void ask_kernel(struct kvmi_vmlist *list)
+{
+	const struct kvmi_vm_status *found;
+	struct kvmi_vm_status *status;
+	struct kvmi_monitor *monitor;
+	size_t nr, i, j, same;
+
+	if (kvmi_monitor_open(&monitor))
+		return;
+	if (kvmi_monitor_list(monitor, &status, &nr)) {
+		kvmi_monitor_close(monitor);
+		return;
+	}
+	for (i = 0; i < list->nr; i++) {
+		struct kvmi_vmlist_entry *e = &list->entries[i];
+
+		same = 0;
+		for (j = 0; j < nr; j++) {
+			if (status[j].pid != e->pid)
+				continue;
+			found = &status[j];
+			same++;
+		}
+		if (same != 1 || e->nr_vms != 1)
+			continue;
+		e->id = found->id;
+		e->nr_vcpus = found->nr_vcpus;
+		e->memory = found->memory;
+		e->attached = found->attached ? KVMI_ATTACHED_YES :
+						KVMI_ATTACHED_NO;
+	}
+	free(status);
+	kvmi_monitor_close(monitor);
+}
+
 /**
  * kvmi_vmlist_create() - List the VMs of this host
  * @flags: 0 or KVMI_VMLIST_PROBE
  * @list: where to store the list; free it with kvmi_vmlist_destroy()
  *
  * The VMs of processes that the caller may not look into are not in it. With
- * KVMI_VMLIST_PROBE each VM is attached to for a moment, which tells its memory
- * and whether another session controls it.
+ * KVMI_VMLIST_PROBE kvmi.ko is asked for what /proc does not tell: its memory, and
+ * whether a session controls it. Where it does not answer (see
+ * kvmi_monitor_open()), or the process has several VMs, each of them is attached
+ * to for a moment.
  *
  * Return: 0 or a negative errno.
  */
@@ -291,9 +329,12 @@ int kvmi_vmlist_create(unsigned int flags, struct kvmi_vmlist **list)
 		kvmi_vmlist_destroy(l);
 		return ret;
 	}
-	if (flags & KVMI_VMLIST_PROBE)
+	if (flags & KVMI_VMLIST_PROBE) {
+		ask_kernel(l);
 		for (i = 0; i < l->nr; i++)
-			probe(&l->entries[i]);
+			if (!l->entries[i].attached)
+				probe(&l->entries[i]);
+	}
 	*list = l;
 	return 0;
 }

@@ -8,6 +8,7 @@
 if [ "$1" = --rows ]; then
 	cat <<-END
 	found S1 D1
+	found_by_kvmi D9
 	cr3_traced E1 D1
 	cpuid_traced E13 D1
 	msr_traced E5 D1
@@ -46,6 +47,13 @@ list=$(kvmi list)
 case $list in
 *"$GUEST_PID "*kvmi-guest*) result found ;;
 *) result found "not in the list: $list" ;;
+esac
+
+# By kvmi.ko's own word, though the VM is older than that.
+list=$(kvmi list --json)
+case $list in
+*"\"pid\":$GUEST_PID,"*'"id":'*'"attached":false'*) result found_by_kvmi ;;
+*) result found_by_kvmi "kvmi.ko does not tell of it: $list" ;;
 esac
 
 why=

@@ -32,7 +32,7 @@ _kvmi()
 		--vcpu | -n | -d) return ;;
 		esac
 		case $cmd in
-		list) words="--json --no-probe" ;;
+		list) words="--json --no-probe --follow" ;;
 		info) words="--json $(_kvmi_vms)" ;;
 		regs) words="--json --vcpu $(_kvmi_vms)" ;;
 		mem) words="--json --raw $(_kvmi_vms)" ;;

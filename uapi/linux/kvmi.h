@@ -139,6 +139,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_MSRS	(1ULL << 6)	/* KVMI_GET_MSRS, KVMI_SET_MSRS */
 #define KVMI_FEATURE_RW_LIST	(1ULL << 8)	/* KVMI_RW_LIST */
 #define KVMI_FEATURE_VIRT	(1ULL << 9)	/* KVMI_TRANSLATE, KVMI_RW_VIRT */
+#define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
 
 /**
  * struct kvmi_caps - argument of KVMI_GET_CAPS
@@ -238,6 +239,9 @@ struct kvmi_detach {
  * @out_generation: changes whenever the memory slots do
  * @out_nr_slots: memory slots of the guest
  * @out_nr_views: views that exist besides the default
+ * @pad: 0
+ * @out_id: a number that no other VM has or had since kvmi.ko was loaded, as in
+ *	kvmi_netlink.h
  * @reserved: 0
  */
 struct kvmi_info {
@@ -252,7 +256,9 @@ struct kvmi_info {
 	__aligned_u64 out_attach_ns;
 	__aligned_u64 out_generation;
 	__u32 out_nr_views;
-	__u32 reserved[5];
+	__u32 pad;
+	__aligned_u64 out_id;
+	__u32 reserved[2];
 };
 
 /* Bits of kvmi_slot.flags. */
