@@ -40,6 +40,7 @@
 #include "compat/kvm.h"
 
 struct eventfd_ctx;
+struct kvmi_map;
 struct kvmi_vm;
 struct kvmi_vcpu;
 
@@ -387,6 +388,7 @@ struct kvmi_vcpu {
  * @nr_vcpus: of them; indices are below
  * @ring_size: bytes of each ring
  * @bounce: a page for memory.c, or NULL
+ * @map: guest memory as mapped by tools, or NULL; set once
  * @ring_file: keeps the rings for mappings
  * @rings: owner of the rings' memory
  * @def_mode: what vCPUs to come are to be like, as the members of struct
@@ -425,6 +427,7 @@ struct kvmi_vm {
 	u32 nr_vcpus;
 	u32 ring_size;
 	void *bounce;
+	struct kvmi_map *map;
 	struct file *ring_file;
 	struct kvmi_rings *rings;
 
@@ -775,6 +778,7 @@ void kvmi_mem_end(struct kvmi_mem *mem);
 int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args);
 int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write);
 int kvmi_mem_get(struct kvmi_mem *mem, gpa_t gpa, u32 size, u64 *value);
+int kvmi_memory_slot(struct kvm *kvm, gfn_t gfn, struct kvm_memory_slot **slot);
 int kvmi_memory_translate(struct kvmi_vm *vm, struct kvmi_translate *args);
 ssize_t kvmi_memory_file(struct kvmi_vm *vm, void __user *buf, size_t len,
 			 loff_t *pos, bool write);
@@ -803,6 +807,14 @@ int kvmi_walk_begin(struct kvmi_walk *walk, struct kvmi_vm *vm,
 		    const struct kvmi_space *space);
 int kvmi_walk(const struct kvmi_walk *walk, struct kvmi_mem *mem,
 	      struct kvmi_translation *tr);
+
+/* map.c */
+int kvmi_map_get(struct kvmi_vm *vm, struct kvmi_get_map *args);
+bool kvmi_map_offset(const struct vm_area_struct *vma);
+int kvmi_map_mmap(struct kvmi_vm *vm, struct vm_area_struct *vma);
+void kvmi_map_slot_gone(struct kvm *kvm, const struct kvm_memory_slot *slot);
+void kvmi_map_detach(struct kvmi_vm *vm);
+void kvmi_map_put(struct kvmi_vm *vm);
 
 /* mmuhook.c */
 int kvmi_mmu_init(void);

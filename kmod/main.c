@@ -46,7 +46,8 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 			    KVMI_FEATURE_PAUSE | KVMI_FEATURE_MEMORY |
 			    KVMI_FEATURE_REGS | KVMI_FEATURE_STATE |
 			    KVMI_FEATURE_MSRS | KVMI_FEATURE_RW_LIST |
-			    KVMI_FEATURE_VIRT | KVMI_FEATURE_NETLINK;
+			    KVMI_FEATURE_VIRT | KVMI_FEATURE_MAP |
+			    KVMI_FEATURE_NETLINK;
 	caps.out_events = kvmi_events_supported();
 	if (vm && !vm->view_hooks) {
 		caps.out_max_views = 0;

@@ -29,8 +29,15 @@
 /* Accesses, each within a page, for which KVM's tables are held at most. */
 #define KVMI_MEM_PIECES		64
 
-static int kvmi_memory_slot(struct kvm *kvm, gfn_t gfn,
-			    struct kvm_memory_slot **slot)
+/**
+ * kvmi_memory_slot - the slot of a page that the guest may have
+ * @kvm: the VM; kvm->srcu held
+ * @gfn: guest frame number
+ * @slot: found
+ *
+ * Return: 0 or -ENXIO.
+ */
+int kvmi_memory_slot(struct kvm *kvm, gfn_t gfn, struct kvm_memory_slot **slot)
 {
 	*slot = kvm_call(gfn_to_memslot)(kvm, gfn);
 	if (!*slot || ((*slot)->flags & KVM_MEMSLOT_INVALID))
@@ -81,8 +88,8 @@ static int kvmi_memory_get_page(struct kvmi_vm *vm, gfn_t gfn, bool write,
 		mmput(mm);
 		return -EINTR;
 	}
-	got = compat_get_user_page_remote(mm, hva, write ? FOLL_WRITE : 0, page,
-					  &locked);
+	got = compat_get_user_pages_remote(mm, hva, 1, write ? FOLL_WRITE : 0,
+					   page, &locked);
 	if (locked)
 		mmap_read_unlock(mm);
 	mmput(mm);

@@ -142,9 +142,11 @@ static void kvmi_arch_flush_shadow_memslot(struct kvm *kvm,
 {
 	kvmi_mmu_begin();
 	kvm_real(kvm_arch_flush_shadow_memslot)(kvm, slot);
-	if (!slot->as_id)
+	if (!slot->as_id) {
 		kvmi_mmu_zap_flush(kvm, slot->base_gfn,
 				   slot->base_gfn + slot->npages);
+		kvmi_map_slot_gone(kvm, slot);
+	}
 	kvmi_mmu_end();
 }
 

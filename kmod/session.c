@@ -96,6 +96,7 @@ union kvmi_args {
 	struct kvmi_phys phys;
 	struct kvmi_rw_list list;
 	struct kvmi_translate translate;
+	struct kvmi_get_map get_map;
 	struct kvmi_view view;
 	struct kvmi_access access;
 };
@@ -323,6 +324,11 @@ static int kvmi_do_translate(struct kvmi_session *session,
 	return kvmi_memory_translate(session->vm, &args->translate);
 }
 
+static int kvmi_do_map(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_map_get(session->vm, &args->get_map);
+}
+
 static int kvmi_do_view_create(struct kvmi_session *session,
 			       union kvmi_args *args)
 {
@@ -431,6 +437,8 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_list),
 	KVMI_IOCTL(KVMI_TRANSLATE, kvmi_translate, out_space,
 		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_translate),
+	KVMI_IOCTL(KVMI_GET_MAP, kvmi_get_map, out_size,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_map),
 	KVMI_IOCTL(KVMI_VIEW_CREATE, kvmi_view, pad,
 		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_view_create),
 	KVMI_IOCTL(KVMI_VIEW_DESTROY, kvmi_view, pad, KVMI_IOCTL_CONF,
@@ -563,6 +571,8 @@ static int kvmi_session_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct kvmi_session *session = file->private_data;
 
+	if (kvmi_map_offset(vma))
+		return kvmi_map_mmap(session->vm, vma);
 	return kvmi_ring_mmap(session->vm, vma);
 }
 

@@ -49,6 +49,7 @@ static void kvmi_vm_free(struct kref *ref)
 	xa_destroy(&vm->views);
 	kfree(vm->def_msrs);
 	free_page((unsigned long)vm->bounce);
+	kvmi_map_put(vm);
 	fput(vm->ring_file);
 	kfree_rcu(vm, rcu);
 }
@@ -277,6 +278,7 @@ static void kvmi_vm_release(struct kvmi_vm *vm, bool dying)
 		kvmi_vcpu_wake(kv);
 	}
 	mutex_unlock(&vm->lock);
+	kvmi_map_detach(vm);
 
 	if (!dying) {
 		/*

@@ -525,6 +525,30 @@ static uint64_t read_virt_cost(struct bench_vm *b)
 	return median(samples);
 }
 
+/* A page, read in place. */
+static uint64_t read_map_cost(struct bench_vm *b)
+{
+	static uint64_t samples[ROUNDS];
+	static char to[PAGE] __attribute__((aligned(4096)));
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	const void *map;
+	uint64_t t;
+	int i;
+
+	KTAP_LIB_OK(kvmi_vm_map(kv, b->target, PAGE, NULL, &map));
+	for (i = 0; i < ROUNDS; i++) {
+		const void *volatile src = map;
+
+		t = rdtsc();
+		memcpy(to, src, PAGE);
+		asm volatile("" : : : "memory");
+		samples[i] = rdtsc() - t;
+	}
+	kvmi_vm_unmap(map, PAGE);
+	kvmi_vm_close(kv);
+	return median(samples);
+}
+
 static void everything(struct bench_vm *b)
 {
 	struct kvmi_vm *kv = tool_attach(b->vm);
@@ -618,6 +642,7 @@ int main(void)
 	read_cost(&b, &v, &copy);
 	figure("memcpy_4k", copy, NULL, 0);
 	figure("read_phys_4k", v, "memcpy_4k", copy);
+	figure("read_map_4k", read_map_cost(&b), "memcpy_4k", copy);
 	figure("read_virt_8", read_virt_cost(&b), NULL, 0);
 	figure("read_sg_64x64", read_list_cost(&b), "read_phys_4k", v);
 

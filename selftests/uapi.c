@@ -37,6 +37,7 @@ static const struct {
 	{ "WRITE_PHYS", KVMI_WRITE_PHYS, sizeof(struct kvmi_phys), true },
 	{ "RW_LIST", KVMI_RW_LIST, sizeof(struct kvmi_rw_list), true },
 	{ "TRANSLATE", KVMI_TRANSLATE, sizeof(struct kvmi_translate), true },
+	{ "GET_MAP", KVMI_GET_MAP, sizeof(struct kvmi_get_map), true },
 	{ "VIEW_CREATE", KVMI_VIEW_CREATE, sizeof(struct kvmi_view), true },
 	{ "VIEW_DESTROY", KVMI_VIEW_DESTROY, sizeof(struct kvmi_view), true },
 	{ "VIEW_SWITCH", KVMI_VIEW_SWITCH, sizeof(struct kvmi_view), true },

@@ -69,15 +69,17 @@ static inline bool compat_flush_remote_tlbs(const struct kvm_x86_ops *ops)
 }
 
 /* get_user_pages_remote() lost its vmas argument in 6.5. */
-static inline long compat_get_user_page_remote(struct mm_struct *mm,
-					       unsigned long addr,
-					       unsigned int flags,
-					       struct page **page, int *locked)
+static inline long compat_get_user_pages_remote(struct mm_struct *mm,
+						unsigned long addr,
+						unsigned long nr,
+						unsigned int flags,
+						struct page **pages,
+						int *locked)
 {
 #ifdef KVMI_HAS_GUP_VMAS
-	return get_user_pages_remote(mm, addr, 1, flags, page, NULL, locked);
+	return get_user_pages_remote(mm, addr, nr, flags, pages, NULL, locked);
 #else
-	return get_user_pages_remote(mm, addr, 1, flags, page, locked);
+	return get_user_pages_remote(mm, addr, nr, flags, pages, locked);
 #endif
 }
 

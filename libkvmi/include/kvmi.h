@@ -203,6 +203,10 @@ KVMI_API ssize_t kvmi_vm_read_list(struct kvmi_vm *vm, struct kvmi_rw *list,
 KVMI_API ssize_t kvmi_vm_write_list(struct kvmi_vm *vm, struct kvmi_rw *list,
 				    size_t nr);
 
+KVMI_API int kvmi_vm_map(struct kvmi_vm *vm, uint64_t gpa, size_t len,
+			 size_t *size, const void **addr);
+KVMI_API int kvmi_vm_unmap(const void *addr, size_t size);
+
 /* ---- virtual memory ---------------------------------------------------- */
 
 KVMI_API int kvmi_space_get(struct kvmi_vm *vm, unsigned int vcpu,

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -534,6 +535,61 @@ static ssize_t transfer(struct kvmi_vm *vm, unsigned long cmd, uint64_t gpa,
 ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf, size_t len)
 {
 	return transfer(vm, KVMI_READ_PHYS, gpa, buf, len, "read memory at");
+}
+
+/**
+ * kvmi_vm_map() - Map guest-physical memory, to be read in place
+ * @vm: the session
+ * @gpa: from where, a multiple of the page size
+ * @len: how much; 0: up to the end of the highest memory slot. There may be holes.
+ * @size: where to store how many bytes are mapped, or NULL
+ * @addr: where to store the mapping; end it with kvmi_vm_unmap()
+ *
+ * The mapping shows the guest's memory as it is, changing as the guest changes
+ * it. Where the guest has none, when a memory slot is taken away, and after the
+ * end of the session, a look at it is a SIGBUS: a tool that uses mappings of a
+ * VM that is not its own must be prepared for that. The system calls cannot read
+ * it as a file's (direct I/O does not work).
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vm_map(struct kvmi_vm *vm, uint64_t gpa, size_t len, size_t *size,
+		const void **addr)
+{
+	struct kvmi_get_map map = { .size = sizeof(map) };
+	void *at;
+	int ret;
+
+	ret = kvmi_vm_ioctl(vm, KVMI_GET_MAP, &map, "map guest memory");
+	if (ret < 0)
+		return ret;
+	if (!len && gpa < map.out_size)
+		len = map.out_size - gpa;
+	at = kvmi_sys.mmap(len, PROT_READ, vm->fd, map.out_offset + gpa);
+	if (at == MAP_FAILED)
+		return kvmi_error_set(-errno, "map guest memory at %#llx: %s",
+				      (unsigned long long)gpa, strerror(errno));
+	*addr = at;
+	if (size)
+		*size = len;
+	return 0;
+}
+
+/**
+ * kvmi_vm_unmap() - End a mapping of guest memory
+ * @addr: of kvmi_vm_map()
+ * @size: its size
+ *
+ * It may outlive the session, but shows nothing then.
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vm_unmap(const void *addr, size_t size)
+{
+	if (kvmi_sys.munmap((void *)addr, size))
+		return kvmi_error_set(-errno, "unmap guest memory: %s",
+				      strerror(errno));
+	return 0;
 }
 
 ssize_t kvmi_rw_list_call(struct kvmi_vm *vm, const struct kvmi_space *space,

@@ -93,6 +93,7 @@
 #define KVMI_WRITE_PHYS		_IO(KVMI_IOC_TYPE, 0x29)
 #define KVMI_RW_LIST		_IO(KVMI_IOC_TYPE, 0x2a)
 #define KVMI_TRANSLATE		_IO(KVMI_IOC_TYPE, 0x2b)
+#define KVMI_GET_MAP		_IO(KVMI_IOC_TYPE, 0x2c)
 #define KVMI_VIEW_CREATE	_IO(KVMI_IOC_TYPE, 0x30)
 #define KVMI_VIEW_DESTROY	_IO(KVMI_IOC_TYPE, 0x31)
 #define KVMI_VIEW_SWITCH	_IO(KVMI_IOC_TYPE, 0x32)
@@ -139,6 +140,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_MSRS	(1ULL << 6)	/* KVMI_GET_MSRS, KVMI_SET_MSRS */
 #define KVMI_FEATURE_RW_LIST	(1ULL << 8)	/* KVMI_RW_LIST */
 #define KVMI_FEATURE_VIRT	(1ULL << 9)	/* KVMI_TRANSLATE, KVMI_RW_VIRT */
+#define KVMI_FEATURE_MAP	(1ULL << 10)	/* KVMI_GET_MAP */
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
 
 /**
@@ -1006,6 +1008,30 @@ struct kvmi_rw_list {
 	__u32 out_failed;
 	__u32 pad;
 	struct kvmi_space space;
+};
+
+/**
+ * struct kvmi_get_map - argument of KVMI_GET_MAP
+ * @size: sizeof(struct kvmi_get_map)
+ * @flags: must be 0
+ * @out_offset: where guest-physical address 0 is in the mmap(2) offsets of the
+ *	session's descriptor
+ * @out_size: bytes from there to the end of the highest memory slot
+ *
+ * Guest memory can then be mapped, MAP_SHARED and PROT_READ; any part, holes
+ * included, also such as may get memory later. Nothing is copied: what the
+ * mapping shows is what the guest has, until the session ends. Memory that the
+ * host has swapped out comes back when it is looked at, and none is kept from
+ * the host. Where the guest has no memory, or no more, and after the session's
+ * end, a look at the mapping is a SIGBUS.
+ *
+ * EOPNOTSUPP: KVM's functions cannot be hooked (the log says which).
+ */
+struct kvmi_get_map {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_offset;
+	__aligned_u64 out_size;
 };
 
 /* ---- views ----------------------------------------------------------------- */
