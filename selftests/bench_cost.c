@@ -541,7 +541,7 @@ static uint64_t read_map_cost(struct bench_vm *b)
 
 		t = rdtsc();
 		memcpy(to, src, PAGE);
-		asm volatile("" : : : "memory");
+		asm volatile("" : : "r" (to) : "memory");
 		samples[i] = rdtsc() - t;
 	}
 	kvmi_vm_unmap(map, PAGE);
