@@ -28,6 +28,8 @@
 #define KVMI_LIST_BATCH		32
 /* Accesses, each within a page, for which KVM's tables are held at most. */
 #define KVMI_MEM_PIECES		64
+/* ... and until it is looked whether somebody waits. */
+#define KVMI_MEM_LOOK		8
 
 /**
  * kvmi_memory_slot - the slot of a page that the guest may have
@@ -243,16 +245,19 @@ static void kvmi_mem_hold(struct kvmi_mem *mem)
 
 /*
  * The guest's page where KVM maps it: NULL if it does not. It stays while the
- * tables are held, which is here until kvmi_mem_release().
+ * tables are held, which is here until kvmi_mem_release(). In line, as the small
+ * reads of a list consist of this.
  */
-static int kvmi_mem_page(struct kvmi_mem *mem, gfn_t gfn, void **page)
+static __always_inline int kvmi_mem_page(struct kvmi_mem *mem, gfn_t gfn,
+					 void **page)
 {
 	kvm_pfn_t pfn;
 	int ret;
 
 	/* Nobody is to wait for us long. */
-	if (mem->held && (++mem->pieces > KVMI_MEM_PIECES || need_resched() ||
-			  rwlock_needbreak(&mem->vm->kvm->mmu_lock))) {
+	if (mem->held && !(++mem->pieces % KVMI_MEM_LOOK) &&
+	    (mem->pieces >= KVMI_MEM_PIECES || need_resched() ||
+	     rwlock_needbreak(&mem->vm->kvm->mmu_lock))) {
 		kvmi_mem_release(mem);
 		cond_resched();
 	}
@@ -325,8 +330,8 @@ static int kvmi_mem_copy_slow(struct kvmi_mem *mem, gpa_t gpa, u32 len,
  * copy_to_user() are for kernel objects, and take longer than a small copy: this
  * is a part of a page that the VMM has mapped.
  */
-static unsigned long kvmi_mem_to_user(void __user *buf, const void *from,
-				      u32 len)
+static __always_inline unsigned long
+kvmi_mem_to_user(void __user *buf, const void *from, u32 len)
 {
 	unsigned long left;
 
