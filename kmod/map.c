@@ -98,6 +98,27 @@ static struct file_system_type kvmi_map_fs = {
 	.kill_sb = kill_anon_super,
 };
 
+/* Who takes pages from mappings just now: on the stacks of kvmi_map_zap(). */
+struct kvmi_zapper {
+	struct list_head node;
+	struct task_struct *task;
+};
+
+static LIST_HEAD(kvmi_map_zappers);
+static DEFINE_SPINLOCK(kvmi_map_zappers_lock);
+
+static bool kvmi_map_zapping(void)
+{
+	struct kvmi_zapper *zapper;
+	bool found = false;
+
+	spin_lock(&kvmi_map_zappers_lock);
+	list_for_each_entry(zapper, &kvmi_map_zappers, node)
+		found |= zapper->task == current;
+	spin_unlock(&kvmi_map_zappers_lock);
+	return found;
+}
+
 /*
  * Take pages from all mappings, which may not be faulting them in anew; up to the
  * end if @nr_pages is 0.
@@ -107,19 +128,36 @@ static struct file_system_type kvmi_map_fs = {
  * not know one mm from another, and an inversion. It is none: what a notifier of
  * a tool's mm may wait for (a lock of another driver, mmu_lock of another KVM)
  * nobody holds who is here, and nobody waits in it for an invalidation elsewhere
- * to end. Where tool and VMM are one process, the mapping is not in any slot, as
- * get_user_pages() refuses it.
+ * to end.
+ *
+ * FIXME: mm_take_all_locks() on a tool's mm holds the mapping's lock while it
+ * waits for those of all memory in it. It can meet who holds one of these and
+ * comes here, if the tool has in its mm what the VMM has (it is the VMM, or a
+ * child of it) and registers an MMU notifier, as by KVM_CREATE_VM.
+ *
+ * A slot may be made of a mapping, were it of its own: then it is our own notifier
+ * that is told, and must not come back here. It has nothing to do either: no
+ * mapping has pages of another, as get_user_pages() refuses them.
  */
 static void kvmi_map_zap(struct kvmi_map *map, gfn_t gfn, u64 nr_pages)
 {
 	struct address_space *mapping = map->file->f_mapping;
+	struct kvmi_zapper zapper = { .task = current };
 
 	if (!mapping_mapped(mapping))
 		return;
+	spin_lock(&kvmi_map_zappers_lock);
+	list_add(&zapper.node, &kvmi_map_zappers);
+	spin_unlock(&kvmi_map_zappers_lock);
+
 	lockdep_off();
 	unmap_mapping_range(mapping, KVMI_MAP_OFFSET + (gfn << PAGE_SHIFT),
 			    nr_pages << PAGE_SHIFT, 1);
 	lockdep_on();
+
+	spin_lock(&kvmi_map_zappers_lock);
+	list_del(&zapper.node);
+	spin_unlock(&kvmi_map_zappers_lock);
 }
 
 static bool kvmi_map_invalidate(struct mmu_interval_notifier *notifier,
@@ -134,12 +172,18 @@ static bool kvmi_map_invalidate(struct mmu_interval_notifier *notifier,
 	unsigned long end = min(range->end, region->hva +
 				(region->nr_pages << PAGE_SHIFT));
 
-	if (!mmu_notifier_range_blockable(range) && mapping_mapped(mapping))
+	/*
+	 * Whoever maps it from here on waits in mmu_interval_read_begin() until
+	 * this is over.
+	 */
+	bool zap = start < end && mapping_mapped(mapping) && !kvmi_map_zapping();
+
+	if (zap && !mmu_notifier_range_blockable(range))
 		return false;
 	spin_lock(&map->lock);
 	mmu_interval_set_seq(notifier, seq);
 	spin_unlock(&map->lock);
-	if (start >= end || !mapping_mapped(mapping))
+	if (!zap)
 		return true;
 
 	/* What kvmi_map_zap() does not tell lockdep. */
@@ -184,7 +228,8 @@ static int kvmi_map_add_region(struct kvmi_map *map,
 	struct kvmi_region *region;
 	int ret = 0;
 
-	mutex_lock(&map->mutex);
+	if (mutex_lock_killable(&map->mutex))
+		return -EINTR;
 	if (kvmi_map_region(map, slot))
 		goto out;
 	ret = -ENOSPC;
@@ -254,6 +299,7 @@ static int kvmi_map_insert(struct kvmi_map *map, struct vm_fault *vmf,
 	spin_lock(&map->lock);
 	retry = mmu_interval_read_retry(&region->notifier, seq);
 	spin_unlock(&map->lock);
+	/* Only what this inserted, or what others insert anew. */
 	if (retry)
 		zap_vma_ptes(vma, addr, got << PAGE_SHIFT);
 	for (i = 0; i < got; i++)

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Guest memory mapped into the tool, and what the host does to it meanwhile. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,16 +25,22 @@ static void bus(int sig)
 	siglongjmp(on_bus, sig);
 }
 
-/* What is there; -1 where there is a SIGBUS. */
+/* What is there; -1 where there is a SIGBUS, -2 if nothing is mapped at all. */
 static int64_t look(const void *addr)
 {
-	struct sigaction act = { .sa_handler = bus }, old;
-	volatile int64_t val = -1;
+	struct sigaction act = { .sa_handler = bus }, old_bus, old_segv;
+	volatile int64_t val;
+	int sig;
 
-	sigaction(SIGBUS, &act, &old);
-	if (!sigsetjmp(on_bus, 1))
+	sigaction(SIGBUS, &act, &old_bus);
+	sigaction(SIGSEGV, &act, &old_segv);
+	sig = sigsetjmp(on_bus, 1);
+	if (!sig)
 		val = *(const volatile uint32_t *)addr;
-	sigaction(SIGBUS, &old, NULL);
+	else
+		val = sig == SIGBUS ? -1 : -2;
+	sigaction(SIGBUS, &old_bus, NULL);
+	sigaction(SIGSEGV, &old_segv, NULL);
 	return val;
 }
 
@@ -294,6 +302,160 @@ KTAP_CASE(the_session_ends_first, "S5")
 	KTAP_EQ(look(q), -1);
 	KTAP_LIB_OK(kvmi_vm_unmap(p, 4 * PAGE));
 	KTAP_LIB_OK(kvmi_vm_unmap(q, 4 * PAGE));
+}
+
+/* Parts go, the rest moves, the tool has children. */
+KTAP_CASE(the_mapping_changes, "S5")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint8_t *mem = vmm_slot_add(vm, 1, SLOT, 8 * PAGE, 0);
+	const uint8_t *p = map(kv, SLOT, 8 * PAGE);
+	uint8_t *q, *place;
+	int i, status;
+	pid_t pid;
+
+	number(mem, 8, 10);
+	for (i = 0; i < 8; i++)
+		KTAP_EQ(look(p + i * PAGE), 10 + i);
+	KTAP_OK(munmap((void *)(p + 3 * PAGE), PAGE));
+	KTAP_EQ(look(p + 3 * PAGE), -2);
+	/* It moves, and does not grow. */
+	place = mmap(NULL, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+		     -1, 0);
+	KTAP_ASSERT(place != MAP_FAILED);
+	q = mremap((void *)(p + 4 * PAGE), 4 * PAGE, 4 * PAGE,
+		   MREMAP_MAYMOVE | MREMAP_FIXED, place);
+	KTAP_ASSERT(q == place);
+	KTAP_ASSERT(mremap(q, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE) ==
+		    MAP_FAILED);
+	for (i = 0; i < 3; i++)
+		KTAP_EQ(look(p + i * PAGE), 10 + i);
+	for (i = 0; i < 4; i++)
+		KTAP_EQ(look(q + i * PAGE), 14 + i);
+	/* The host finds them where they are now. */
+	KTAP_OK(madvise(mem, 8 * PAGE, MADV_DONTNEED));
+	for (i = 0; i < 4; i++)
+		KTAP_EQ(look(q + i * PAGE), 0);
+	KTAP_EQ(look(p), 0);
+	number(mem, 8, 20);
+	KTAP_EQ(look(p), 20);
+	KTAP_EQ(look(q), 24);
+
+	/* Children have it only if they are meant to, and then as correct. */
+	KTAP_OK(madvise(q, 4 * PAGE, MADV_DOFORK));
+	pid = KTAP_OK(fork());
+	if (!pid) {
+		KTAP_EQ(look(p), -2);
+		for (i = 0; i < 4; i++)
+			KTAP_EQ(look(q + i * PAGE), 24 + i);
+		kill(getpid(), SIGSTOP);
+		for (i = 0; i < 4; i++)
+			KTAP_EQ(look(q + i * PAGE), i < 2 ? 44 + i : -1);
+		_exit(0);
+	}
+	KTAP_EQ(waitpid(pid, &status, WUNTRACED), pid);
+	KTAP_ASSERT(WIFSTOPPED(status));
+	number(mem, 8, 40);
+	KTAP_OK(munmap(mem + 6 * PAGE, 2 * PAGE));
+	kill(pid, SIGCONT);
+	KTAP_EQ(waitpid(pid, &status, 0), pid);
+	KTAP_EQ(status, 0);
+	KTAP_OK(munmap(q, 4 * PAGE));
+	KTAP_OK(munmap((void *)p, 3 * PAGE));
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+static void slot_set(struct vmm *vm, int nr, uint64_t gpa, const void *mem,
+		     uint64_t size)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = nr,
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)mem,
+	};
+
+	KTAP_OK(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region));
+}
+
+static __guest uint64_t guest_read(uint64_t addr)
+{
+	return GUEST_READ(uint32_t, addr);
+}
+
+/*
+ * A mapping as the memory of a guest: of the same one, so that the mapping has
+ * itself within, and link by link for longer than the kernel's stack is.
+ */
+KTAP_CASE(slots_made_of_the_mapping, "S5")
+{
+	struct vmm *vm = vmm_create(1, 0), *other = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint8_t *mem = vmm_slot_add(vm, 1, SLOT, PAGE, 0);
+	const uint8_t *p;
+	int i, nr = 200;
+	void *q;
+
+	p = map(kv, SLOT, (nr + 2) * PAGE);
+	number(mem, 1, 77);
+	KTAP_EQ(look(p), 77);
+	for (i = 1; i <= nr; i++) {
+		slot_set(vm, 10 + i, SLOT + i * PAGE, p + (i - 1) * PAGE, PAGE);
+		/* No memory of the VMM's: what it has is somebody else's. */
+		KTAP_EQ(look(p + i * PAGE), -1);
+	}
+	slot_set(vm, 11 + nr, SLOT + (nr + 1) * PAGE, p + (nr + 1) * PAGE, PAGE);
+	KTAP_EQ(look(p + (nr + 1) * PAGE), -1);
+	KTAP_EQ(look(p), 77);
+	KTAP_OK(madvise(mem, PAGE, MADV_DONTNEED));
+	KTAP_EQ(look(p), 0);
+	number(mem, 1, 78);
+	KTAP_EQ(look(p), 78);
+
+	/* KVM takes it for read-only memory, and follows. */
+	slot_set(other, 5, SLOT, p, PAGE);
+	*vmm_pte(other, 0x5000) = SLOT | 7;
+	vmm_vcpu_set_entry(other, 0, guest_read, 0x5000, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(other, 0), 78);
+	KTAP_OK(madvise(mem, PAGE, MADV_DONTNEED));
+	number(mem, 1, 79);
+	vmm_vcpu_set_entry(other, 0, guest_read, 0x5000, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(other, 0), 79);
+
+	/* The loop's own end, and what takes its place. */
+	q = (void *)(p + (nr + 1) * PAGE);
+	KTAP_ASSERT(mmap(q, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			 MAP_ANONYMOUS | MAP_FIXED, -1, 0) == q);
+	*(uint32_t *)q = 80;
+	KTAP_LIB_OK(kvmi_vm_unmap(p, (nr + 1) * PAGE));
+	p = map(kv, SLOT + (nr + 1) * PAGE, PAGE);
+	KTAP_EQ(look(p), 80);
+	KTAP_OK(munmap(q, PAGE));
+	KTAP_EQ(look(p), -1);
+	KTAP_LIB_OK(kvmi_vm_unmap(p, PAGE));
+	kvmi_vm_close(kv);
+	vmm_destroy(other);
+	vmm_destroy(vm);
+}
+
+/* The module stays for what is still mapped, and goes afterwards. */
+KTAP_CASE(the_module_stays, "S5")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint8_t *mem = vmm_slot_add(vm, 1, SLOT, PAGE, 0);
+	const uint8_t *p = map(kv, SLOT, PAGE);
+
+	number(mem, 1, 5);
+	KTAP_EQ(look(p), 5);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+	KTAP_ERR(syscall(SYS_delete_module, "kvmi", O_NONBLOCK), EWOULDBLOCK);
+	KTAP_EQ(look(p), -1);
+	KTAP_LIB_OK(kvmi_vm_unmap(p, PAGE));
 }
 
 /* The VMM is another process, at work on its memory all the while, and dies. */
