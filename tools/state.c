@@ -14,11 +14,14 @@ static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },
 	{ "vcpu", required_argument, NULL, 'c' },
 	{ "raw", no_argument, NULL, 'r' },
+	{ "format", required_argument, NULL, 'f' },
+	{ "consistent", no_argument, NULL, 'C' },
 	{ }
 };
 
 struct args {
-	bool json, raw;
+	bool json, raw, consistent;
+	const char *format;
 	uint32_t vcpu;
 };
 
@@ -44,6 +47,12 @@ static bool parse_args(int argc, char **argv, const char *allowed,
 			break;
 		case 'r':
 			a->raw = true;
+			break;
+		case 'f':
+			a->format = optarg;
+			break;
+		case 'C':
+			a->consistent = true;
 			break;
 		case 'c':
 			if (!parse_number(optarg, &n) || n >= KVMI_VCPU_NONE) {
@@ -419,12 +428,20 @@ int cmd_mem(int argc, char **argv)
 	bool write;
 	int ret, i;
 
-	if (!parse_args(argc, argv, "jr", &a))
+	if (!parse_args(argc, argv, "jrfC", &a))
 		return EXIT_USAGE;
 	argc -= optind;
 	argv += optind;
+	if (argc && !strcmp(argv[0], "dump")) {
+		if (argc != 3 || a.raw)
+			return usage_error("kvmi mem dump VM FILE");
+		return mem_dump(argv[1], argv[2], a.format ?: "raw",
+				a.consistent, a.json);
+	}
+	if (a.format || a.consistent)
+		return usage_error("only kvmi mem dump takes such an option");
 	if (argc < 4 || (strcmp(argv[0], "read") && strcmp(argv[0], "write")))
-		return usage_error("kvmi mem read VM ADDRESS LENGTH, or write VM ADDRESS BYTE...");
+		return usage_error("kvmi mem read VM ADDRESS LENGTH, write VM ADDRESS BYTE..., dump VM FILE");
 	write = !strcmp(argv[0], "write");
 	if (!parse_number(argv[2], &gpa))
 		return usage_error("%s is no address", argv[2]);

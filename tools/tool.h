@@ -61,6 +61,10 @@ const char *msr_name(uint32_t msr);
 bool msr_by_name(const char *name, size_t len, uint32_t *msr);
 extern const char * const gpr_names[KVMI_X86_NR_GPRS];
 
+/* kvmi mem dump; an exit code. */
+int mem_dump(const char *spec, const char *path, const char *format_name,
+	     bool consistent, bool json);
+
 int cmd_list(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_regs(int argc, char **argv);

@@ -6,6 +6,8 @@
 RIG_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TREE=$(cd "$RIG_DIR/../.." && pwd)
 CACHE=${KVMI_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kvmi}
+# Its name changes with what is in it (setup_rootfs).
+ROOTFS=$CACHE/debian-gdb
 OUT=${KVMI_OUT:-$TREE/out}
 JOBS=${KVMI_JOBS:-$(nproc)}
 

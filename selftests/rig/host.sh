@@ -151,7 +151,7 @@ start_qemu()
 	)
 
 	if [ -n "$share" ]; then
-		cmd+=(-virtfs "local,path=$CACHE/debian,mount_tag=debian,security_model=none,readonly=on,multidevs=remap")
+		cmd+=(-virtfs "local,path=$ROOTFS,mount_tag=debian,security_model=none,readonly=on,multidevs=remap")
 	fi
 	if [ -n "$icount" ]; then
 		cmd+=(-icount "shift=0,sleep=off" -rtc "base=2026-01-01T00:00:00,clock=vm")

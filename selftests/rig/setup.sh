@@ -427,8 +427,8 @@ bochs_source()
 
 setup_rootfs()
 {
-	locked rootfs unpack_closure_locked bookworm "$CACHE/debian" \
-		qemu-system-x86 dash coreutils
+	locked rootfs unpack_closure_locked bookworm "$ROOTFS" \
+		qemu-system-x86 dash coreutils gdb-minimal
 }
 
 # Debian's kernel source: for checkpatch.pl, lib.mk and the debug kernel.

@@ -17,7 +17,7 @@ _kvmi()
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		words="list info trace regs mem step --help --version"
 	elif [ "$cmd" = mem ] && [ "$COMP_CWORD" -eq 2 ]; then
-		words="read write"
+		words="read write dump"
 	else
 		case $prev in
 		-e | --event)
@@ -29,13 +29,17 @@ _kvmi()
 				-W "cr3 cr4 cpuid bp step msr msr: mem:" -- "$cur")
 			return
 			;;
+		--format)
+			mapfile -t COMPREPLY < <(compgen -W "raw elf lime" -- "$cur")
+			return
+			;;
 		--vcpu | -n | -d) return ;;
 		esac
 		case $cmd in
 		list) words="--json --no-probe --follow" ;;
 		info) words="--json $(_kvmi_vms)" ;;
 		regs) words="--json --vcpu $(_kvmi_vms)" ;;
-		mem) words="--json --raw $(_kvmi_vms)" ;;
+		mem) words="--json --raw --format --consistent $(_kvmi_vms)" ;;
 		trace) words="-e -n -d --async --json --vcpu $(_kvmi_vms)" ;;
 		step) words="-n --json --vcpu $(_kvmi_vms)" ;;
 		esac
