@@ -472,6 +472,8 @@ struct kvmi_vm {
  * @control: vCPU loaded: copy the VMCS's fields, or the VMCB, to a buffer of some
  *	bytes; returns how many there are
  * @injecting: the coming entry delivers an event to the guest
+ * @host_msrs: MSRs of the host that say what it can do for virtual machines
+ * @nr_host_msrs: how many
  * @flush_is_asid: kvm_x86_ops.flush_tlb_current flushes views as well
  * @spte_restrict: a leaf with no more than some rights; 0: not present
  * @spte_small: a leaf of the next smaller level, from a large one
@@ -493,6 +495,8 @@ struct kvmi_ops {
 	bool (*nested_entry)(struct kvmi_vcpu *kv);
 	u32 (*control)(struct kvmi_vcpu *kv, void *buf, u32 size);
 	bool (*injecting)(struct kvmi_vcpu *kv);
+	const u32 *host_msrs;
+	u32 nr_host_msrs;
 	bool flush_is_asid;
 	u64 (*spte_restrict)(u64 spte, u32 access);
 	u64 (*spte_small)(u64 spte, int level, unsigned int index);

@@ -47,7 +47,7 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 			    KVMI_FEATURE_REGS | KVMI_FEATURE_STATE |
 			    KVMI_FEATURE_MSRS | KVMI_FEATURE_RW_LIST |
 			    KVMI_FEATURE_VIRT | KVMI_FEATURE_MAP |
-			    KVMI_FEATURE_NETLINK;
+			    KVMI_FEATURE_HOST_MSRS | KVMI_FEATURE_NETLINK;
 	caps.out_events = kvmi_events_supported();
 	if (vm && !vm->view_hooks) {
 		caps.out_max_views = 0;
@@ -69,6 +69,46 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 	caps.out_max_ring = KVMI_MAX_RING;
 
 	if (copy_to_user(uarg, &caps, min_t(size_t, size, sizeof(caps))))
+		return -EFAULT;
+	return 0;
+}
+
+static int kvmi_host_msrs_get(void __user *uarg)
+{
+	const struct kvmi_ops *ops = NULL;
+	u32 vendor = kvmi_hook_vendor();
+	struct kvmi_host_msrs args;
+	struct kvmi_x86_msr msr;
+	u32 size, i;
+	int ret;
+
+	if (get_user(size, (u32 __user *)uarg))
+		return -EFAULT;
+	if (size < offsetofend(struct kvmi_host_msrs, out_nr))
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(&args, sizeof(args), uarg, size);
+	if (ret)
+		return ret;
+	if (args.flags)
+		return -EINVAL;
+
+	if (vendor == KVMI_VENDOR_AMD)
+		ops = &kvmi_svm_ops;
+	else if (vendor == KVMI_VENDOR_INTEL)
+		ops = &kvmi_vmx_ops;
+	args.out_nr = ops ? ops->nr_host_msrs : 0;
+	for (i = 0; i < min(args.nr, args.out_nr); i++) {
+		memset(&msr, 0, sizeof(msr));
+		msr.index = ops->host_msrs[i];
+		if (rdmsrl_safe(msr.index, &msr.value))
+			msr.out_error = -ENOENT;
+		if (copy_to_user(u64_to_user_ptr(args.msrs) + i * sizeof(msr),
+				 &msr, sizeof(msr)))
+			return -EFAULT;
+	}
+	if (copy_to_user(uarg, &args, min_t(size_t, size, sizeof(args))))
 		return -EFAULT;
 	return 0;
 }
@@ -99,6 +139,8 @@ static long kvmi_dev_ioctl(struct file *file, unsigned int cmd,
 	switch (cmd) {
 	case KVMI_GET_CAPS:
 		return kvmi_caps_get(NULL, uarg);
+	case KVMI_GET_HOST_MSRS:
+		return kvmi_host_msrs_get(uarg);
 	case KVMI_ATTACH:
 		return kvmi_attach_ioctl(uarg);
 	default:

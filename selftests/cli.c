@@ -393,4 +393,138 @@ KTAP_CASE(dump_errors, "S3")
 	vmm_destroy(vm);
 }
 
+/* ---- vmcs, caps ------------------------------------------------------------------ */
+
+/* "value" of the field with this name; the text is JSON as kvmi prints it. */
+static uint64_t json_value(const char *text, const char *group, const char *name)
+{
+	unsigned long long value;
+	char head[128];
+	const char *p;
+
+	snprintf(head, sizeof(head), "{\"group\":\"%s\",\"name\":\"%s\",",
+		 group, name);
+	p = strstr(text, head);
+	if (!p || sscanf(strstr(p, "\"value\""), "\"value\":\"%llx\"",
+			 &value) != 1)
+		KTAP_FAIL("no %s in %.200s", head, text);
+	return value;
+}
+
+static __guest uint64_t guest_one_cpuid(void)
+{
+	guest_cpuid(0, 0);
+	return 1;
+}
+
+KTAP_CASE(vmcs, "S8")
+{
+	struct vmm *vm = vmm_create(2, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	struct kvmi_x86_segments segments;
+	struct kvmi_x86_control control;
+	struct kvmi_x86_gprs gprs;
+	struct kvmi_caps caps;
+	struct output out;
+	bool intel;
+
+	KTAP_LIB_OK(kvmi_vm_get_caps(kv, &caps));
+	intel = caps.out_vendor == KVMI_VENDOR_INTEL;
+	vmm_vcpu_set_entry(vm, 1, guest_one_cpuid, 0, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 1), 1);
+	KTAP_LIB_OK(kvmi_vcpu_get_gprs(kv, 1, &gprs));
+	KTAP_LIB_OK(kvmi_vcpu_get_control(kv, 1, &control));
+	KTAP_LIB_OK(kvmi_vcpu_get_segments(kv, 1, &segments));
+	kvmi_vm_close(kv);
+
+	out = KVMI_OK("vmcs", "--json", self(), "1");
+	KTAP_EQ(json_value(out.text, intel ? "guest" : "save",
+			   intel ? "guest_cr3" : "cr3"), control.cr3);
+	KTAP_EQ(json_value(out.text, intel ? "guest" : "save",
+			   intel ? "guest_rsp" : "rsp"),
+		gprs.r[KVMI_X86_RSP]);
+	KTAP_EQ(json_value(out.text, intel ? "guest" : "save",
+			   intel ? "guest_gs_base" : "gs_base"),
+		segments.gs.base);
+	KTAP_EQ(json_value(out.text, intel ? "guest" : "save",
+			   intel ? "guest_tr_limit" : "tr_limit"),
+		segments.tr.limit);
+	/* KVM's own, of which something is known, too. */
+	KTAP_NE(json_value(out.text, "control",
+			   intel ? "ept_pointer" : "nested_cr3"), 0);
+	if (intel) {
+		KTAP_NE(json_value(out.text, "host", "host_rip"), 0);
+		json_value(out.text, "exit", "exit_qualification");
+		KTAP_ASSERT(!strstr(out.text, "field_0x"), "%s",
+			    strstr(out.text, "field_0x"));
+	} else {
+		KTAP_EQ(json_value(out.text, "control", "nested_control") & 1, 1);
+	}
+	/* Its last exit was to say that it is done. */
+	KTAP_ASSERT(strstr(out.text, "\"meaning\":"), "%s", out.text);
+	free(out.text);
+
+	out = KVMI_OK("vmcs", self(), "0");
+	KTAP_ASSERT(strstr(out.text, intel ? "\nhost\n" : "\nsave\n"), "%s",
+		    out.text);
+	free(out.text);
+	KVMI_ERR(3, "there is no vCPU 2", "vmcs", self(), "2");
+	KVMI_ERR(2, "x is no vCPU", "vmcs", self(), "x");
+	KVMI_ERR(2, "kvmi vmcs VM VCPU", "vmcs", self());
+	vmm_destroy(vm);
+}
+
+KTAP_CASE(caps, "S9")
+{
+	struct kvmi_x86_msr msrs[64];
+	struct kvmi_caps c;
+	struct output out;
+	bool intel;
+	int i, nr;
+
+	KTAP_LIB_OK(kvmi_caps_get(&c));
+	intel = c.out_vendor == KVMI_VENDOR_INTEL;
+	nr = KTAP_LIB_OK(kvmi_host_get_msrs(msrs, 64));
+	if (intel) {
+		KTAP_EQ(msrs[1].index, 0x480);
+		KTAP_EQ(msrs[1].out_error, 0);
+		/* Of the VMCS: its size is less than 4 KiB. */
+		KTAP_ASSERT((msrs[1].value >> 32 & 0x1fff) <= 4096);
+		/* The locked feature control, without which KVM does not load. */
+		KTAP_EQ(msrs[0].value & 5, 5);
+	} else {
+		KTAP_EQ(msrs[0].index, 0xc0010114);
+		/* SVMDIS is clear. */
+		KTAP_ASSERT(msrs[0].out_error || !(msrs[0].value & 0x10));
+	}
+	for (i = 0; i < nr; i++)
+		KTAP_ASSERT(!msrs[i].out_error || msrs[i].out_error == -ENOENT);
+	/* Only as many as there is room for. */
+	msrs[0].index = 0;
+	KTAP_EQ(kvmi_host_get_msrs(msrs, 0), nr);
+	KTAP_EQ(msrs[0].index, 0);
+
+	out = KVMI_OK("caps", "--json");
+	if (intel) {
+		/* What it could not have loaded without, and /proc/cpuinfo's. */
+		KTAP_ASSERT(strstr(out.text, "{\"name\":\"ept\",\"present\":true"));
+		KTAP_ASSERT(strstr(out.text,
+				   "{\"name\":\"monitor_trap_flag\",\"present\":true"));
+		KTAP_EQ(!strstr(out.text,
+				"{\"name\":\"ept_execute_only\",\"present\":true"),
+			!(c.out_access & 1U << KVMI_ACCESS_X));
+		KTAP_ASSERT(strstr(out.text, "{\"index\":\"0x480\",\"value\":\"0x"));
+	} else {
+		KTAP_ASSERT(strstr(out.text,
+				   "{\"name\":\"nested_paging\",\"present\":true"));
+		KTAP_EQ(!strstr(out.text, "\"x\""), true);
+	}
+	KTAP_ASSERT(strstr(out.text, "\"rwx\""), "%s", out.text);
+	free(out.text);
+	out = KVMI_OK("caps");
+	KTAP_ASSERT(strstr(out.text, "needed: views"), "%s", out.text);
+	free(out.text);
+	KVMI_ERR(2, "takes no argument", "caps", "1");
+}
+
 KTAP_MAIN(ktap_need_kvmi)

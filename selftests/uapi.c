@@ -95,6 +95,33 @@ KTAP_CASE(every_ioctl_checks_its_struct, "")
 	vmm_destroy(vm);
 }
 
+/* Of the device, not of a session. */
+KTAP_CASE(host_msrs, "S9")
+{
+	struct { struct kvmi_host_msrs m; uint64_t tail; } arg = {};
+	int fd = KTAP_OK(open("/dev/kvmi", O_RDWR));
+
+	KTAP_ERR(ioctl(fd, KVMI_GET_HOST_MSRS, &arg), EINVAL);
+	arg.m.size = sizeof(arg);
+	arg.tail = 1;
+	KTAP_ERR(ioctl(fd, KVMI_GET_HOST_MSRS, &arg), E2BIG);
+	arg.m.size = 8192;
+	KTAP_ERR(ioctl(fd, KVMI_GET_HOST_MSRS, &arg), E2BIG);
+	arg.tail = 0;
+	arg.m.size = sizeof(arg);
+	arg.m.flags = 1;
+	KTAP_ERR(ioctl(fd, KVMI_GET_HOST_MSRS, &arg), EINVAL);
+	arg.m.flags = 0;
+	KTAP_OK(ioctl(fd, KVMI_GET_HOST_MSRS, &arg));
+	KTAP_LE(1, arg.m.out_nr);
+	arg.m.nr = 0xffffffff;
+	KTAP_ERR(ioctl(fd, KVMI_GET_HOST_MSRS, &arg), EFAULT);
+	arg.m.msrs = (uint64_t)-4096;
+	KTAP_ERR(ioctl(fd, KVMI_GET_HOST_MSRS, &arg), EFAULT);
+	KTAP_ERR(ioctl(fd, KVMI_GET_HOST_MSRS, NULL), EFAULT);
+	close(fd);
+}
+
 KTAP_CASE(capabilities, "")
 {
 	struct kvmi_caps caps;

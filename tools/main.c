@@ -127,6 +127,8 @@ static void usage(FILE *f)
 	      "  mem read VM ADDRESS LENGTH  its physical memory\n"
 	      "  mem write VM ADDRESS BYTE...\n"
 	      "  mem dump VM FILE            all of it, for other tools\n"
+	      "  vmcs VM VCPU                the fields of its VMCS or VMCB\n"
+	      "  caps                        what the processor can, and kvmi uses\n"
 	      "  step VM                     the next instructions, one by one\n"
 	      "\n"
 	      "VM: a process id, PID:FD where a process has several, or a name\n"
@@ -160,6 +162,8 @@ int main(int argc, char **argv)
 		{ "mem", cmd_mem },
 		{ "trace", cmd_trace },
 		{ "step", cmd_step },
+		{ "vmcs", cmd_vmcs },
+		{ "caps", cmd_caps },
 	};
 	size_t i;
 	int ret;

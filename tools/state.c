@@ -66,6 +66,16 @@ static bool parse_args(int argc, char **argv, const char *allowed,
 	return true;
 }
 
+bool parse_json(int argc, char **argv, bool *json)
+{
+	struct args a;
+
+	if (!parse_args(argc, argv, "j", &a))
+		return false;
+	*json = a.json;
+	return true;
+}
+
 static const char *state_name(uint32_t state)
 {
 	switch (state) {
@@ -84,7 +94,7 @@ static const char *state_name(uint32_t state)
 	}
 }
 
-static const char *vendor_name(uint32_t vendor)
+const char *vendor_name(uint32_t vendor)
 {
 	return vendor == KVMI_VENDOR_INTEL ? "intel" :
 	       vendor == KVMI_VENDOR_AMD ? "amd" : "none";
@@ -441,7 +451,7 @@ int cmd_mem(int argc, char **argv)
 	if (a.format || a.consistent)
 		return usage_error("only kvmi mem dump takes such an option");
 	if (argc < 4 || (strcmp(argv[0], "read") && strcmp(argv[0], "write")))
-		return usage_error("kvmi mem read VM ADDRESS LENGTH, write VM ADDRESS BYTE..., dump VM FILE");
+		return usage_error("kvmi mem read VM ADDRESS LENGTH, or write VM ADDRESS BYTE..., or dump VM FILE");
 	write = !strcmp(argv[0], "write");
 	if (!parse_number(argv[2], &gpa))
 		return usage_error("%s is no address", argv[2]);

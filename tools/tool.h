@@ -36,6 +36,9 @@ int usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Attaches to the VM named by @spec; 0, or an exit code after a message. */
 int attach(const char *spec, struct kvmi_vm **vm);
 
+/* Where --json is the only option; false after a message. */
+bool parse_json(int argc, char **argv, bool *json);
+
 /* A number as C writes it; k, M and G multiply. */
 bool parse_number(const char *text, uint64_t *value);
 
@@ -57,6 +60,7 @@ const char *human_size(uint64_t bytes);
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
+const char *vendor_name(uint32_t vendor);
 const char *msr_name(uint32_t msr);
 bool msr_by_name(const char *name, size_t len, uint32_t *msr);
 extern const char * const gpr_names[KVMI_X86_NR_GPRS];
@@ -70,6 +74,8 @@ int cmd_info(int argc, char **argv);
 int cmd_regs(int argc, char **argv);
 int cmd_mem(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
+int cmd_vmcs(int argc, char **argv);
+int cmd_caps(int argc, char **argv);
 int cmd_step(int argc, char **argv);
 
 #endif

@@ -478,6 +478,8 @@ static u64 kvmi_svm_spte_small(u64 spte, int level, unsigned int index)
 	return spte;
 }
 
+static const u32 kvmi_svm_host_msrs[] = { MSR_VM_CR };
+
 const struct kvmi_ops kvmi_svm_ops = {
 	.vendor = KVMI_VENDOR_AMD,
 	.name = "kvm_amd",
@@ -494,6 +496,8 @@ const struct kvmi_ops kvmi_svm_ops = {
 	.fault_done = kvmi_svm_fault_done,
 	.nested_entry = kvmi_svm_nested_entry,
 	.control = kvmi_svm_control,
+	.host_msrs = kvmi_svm_host_msrs,
+	.nr_host_msrs = ARRAY_SIZE(kvmi_svm_host_msrs),
 	.injecting = kvmi_svm_injecting,
 	.flush_is_asid = true,
 	.spte_restrict = kvmi_svm_spte_restrict,

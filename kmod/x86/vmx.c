@@ -463,6 +463,20 @@ static u64 kvmi_vmx_spte_small(u64 spte, int level, unsigned int index)
 	return spte;
 }
 
+/* Whether it is on, then all there are by now, reserved numbers left out. */
+static const u32 kvmi_vmx_host_msrs[] = {
+	MSR_IA32_FEAT_CTL, MSR_IA32_VMX_BASIC, MSR_IA32_VMX_PINBASED_CTLS,
+	MSR_IA32_VMX_PROCBASED_CTLS, MSR_IA32_VMX_EXIT_CTLS,
+	MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_MISC, MSR_IA32_VMX_CR0_FIXED0,
+	MSR_IA32_VMX_CR0_FIXED1, MSR_IA32_VMX_CR4_FIXED0,
+	MSR_IA32_VMX_CR4_FIXED1, MSR_IA32_VMX_VMCS_ENUM,
+	MSR_IA32_VMX_PROCBASED_CTLS2, MSR_IA32_VMX_EPT_VPID_CAP,
+	MSR_IA32_VMX_TRUE_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS,
+	MSR_IA32_VMX_TRUE_EXIT_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS,
+	MSR_IA32_VMX_VMFUNC, MSR_IA32_VMX_PROCBASED_CTLS3,
+	0x493,		/* IA32_VMX_EXIT_CTLS2, which has no name yet */
+};
+
 const struct kvmi_ops kvmi_vmx_ops = {
 	.vendor = KVMI_VENDOR_INTEL,
 	.name = "kvm_intel",
@@ -479,6 +493,8 @@ const struct kvmi_ops kvmi_vmx_ops = {
 	.fault_done = kvmi_vmx_fault_done,
 	.nested_entry = kvmi_vmx_nested_entry,
 	.control = kvmi_vmx_control_fields,
+	.host_msrs = kvmi_vmx_host_msrs,
+	.nr_host_msrs = ARRAY_SIZE(kvmi_vmx_host_msrs),
 	.injecting = kvmi_vmx_injecting,
 	.spte_restrict = kvmi_vmx_spte_restrict,
 	.spte_small = kvmi_vmx_spte_small,

@@ -167,6 +167,7 @@ struct kvmi_vm_options {
 };
 
 KVMI_API int kvmi_caps_get(struct kvmi_caps *caps);
+KVMI_API int kvmi_host_get_msrs(struct kvmi_x86_msr *msrs, unsigned int nr);
 
 KVMI_API int kvmi_vm_attach(const char *spec,
 			    const struct kvmi_vm_options *options,

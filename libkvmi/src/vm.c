@@ -81,6 +81,35 @@ int kvmi_caps_get(struct kvmi_caps *caps)
 	return ret;
 }
 
+/**
+ * kvmi_host_get_msrs() - What the host's processors say of virtual machines
+ * @msrs: room for @nr MSRs: those that KVMI_GET_HOST_MSRS lists
+ * @nr: that room
+ *
+ * Return: how many there are (more than @nr: only @nr were stored), or a negative
+ * errno; -ENODEV: kvmi.ko is not loaded.
+ */
+int kvmi_host_get_msrs(struct kvmi_x86_msr *msrs, unsigned int nr)
+{
+	struct kvmi_host_msrs arg = {
+		.size = sizeof(arg),
+		.msrs = (uintptr_t)msrs,
+		.nr = nr,
+	};
+	int fd, ret;
+
+	fd = open_device();
+	if (fd < 0)
+		return fd;
+	if (kvmi_sys.ioctl(fd, KVMI_GET_HOST_MSRS, &arg))
+		ret = kvmi_error_set(-errno, "get MSRs of the host: %s",
+				     strerror(errno));
+	else
+		ret = arg.out_nr;
+	kvmi_sys.close(fd);
+	return ret;
+}
+
 static int new_vm(int session_fd, struct kvmi_vm **vm)
 {
 	struct kvmi_vm *new = calloc(1, sizeof(*new));

@@ -15,7 +15,7 @@ _kvmi()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words="list info trace regs mem step --help --version"
+		words="list info trace regs mem vmcs caps step --help --version"
 	elif [ "$cmd" = mem ] && [ "$COMP_CWORD" -eq 2 ]; then
 		words="read write dump"
 	else
@@ -41,6 +41,8 @@ _kvmi()
 		regs) words="--json --vcpu $(_kvmi_vms)" ;;
 		mem) words="--json --raw --format --consistent $(_kvmi_vms)" ;;
 		trace) words="-e -n -d --async --json --vcpu $(_kvmi_vms)" ;;
+		vmcs) words="--json $(_kvmi_vms)" ;;
+		caps) words="--json" ;;
 		step) words="-n --json --vcpu $(_kvmi_vms)" ;;
 		esac
 	fi

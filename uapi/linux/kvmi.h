@@ -72,6 +72,7 @@
 #define KVMI_GET_CAPS		_IO(KVMI_IOC_TYPE, 0x00)
 /* On /dev/kvmi. */
 #define KVMI_ATTACH		_IO(KVMI_IOC_TYPE, 0x01)
+#define KVMI_GET_HOST_MSRS	_IO(KVMI_IOC_TYPE, 0x02)
 /* On a session. */
 #define KVMI_DETACH		_IO(KVMI_IOC_TYPE, 0x10)
 #define KVMI_GET_INFO		_IO(KVMI_IOC_TYPE, 0x11)
@@ -141,6 +142,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_RW_LIST	(1ULL << 8)	/* KVMI_RW_LIST */
 #define KVMI_FEATURE_VIRT	(1ULL << 9)	/* KVMI_TRANSLATE, KVMI_RW_VIRT */
 #define KVMI_FEATURE_MAP	(1ULL << 10)	/* KVMI_GET_MAP */
+#define KVMI_FEATURE_HOST_MSRS	(1ULL << 11)	/* KVMI_GET_HOST_MSRS */
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
 
 /**
@@ -184,6 +186,28 @@ struct kvmi_caps {
 	__u32 out_min_ring;
 	__u32 out_max_ring;
 	__aligned_u64 reserved[4];
+};
+
+/**
+ * struct kvmi_host_msrs - argument of KVMI_GET_HOST_MSRS
+ * @size: sizeof(struct kvmi_host_msrs)
+ * @flags: must be 0
+ * @msrs: address of an array of struct kvmi_x86_msr, filled
+ * @nr: room in the array
+ * @out_nr: how many there are; only @nr are filled
+ *
+ * The host's own MSRs that say what its processors can do for virtual machines,
+ * where CPUID does not: Intel's IA32_FEATURE_CONTROL and IA32_VMX_*, AMD's VM_CR.
+ * out_error of an entry is -ENOENT where the processor has no such MSR. None
+ * while no vendor module of KVM is loaded. Any process that can open /dev/kvmi
+ * may ask.
+ */
+struct kvmi_host_msrs {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 msrs;
+	__u32 nr;
+	__u32 out_nr;
 };
 
 /* ---- session ----------------------------------------------------------- */
