@@ -310,6 +310,147 @@ KTAP_CASE(control_structure, "S8")
 	vmm_destroy(vm);
 }
 
+#define UC	0
+#define WC	1
+#define WT	4
+#define WP	5
+#define WB	6
+
+static unsigned int type_of(struct kvmi_vm *kv, uint64_t gpa)
+{
+	unsigned int type;
+
+	KTAP_LIB_OK(kvmi_vcpu_get_mtrr(kv, 0, gpa >> 12, &type));
+	return type;
+}
+
+/* What the guest writes; what of it is true where. */
+static __guest uint64_t guest_set_mtrrs(uint64_t def)
+{
+	/* 00000 - 7ffff write-back, the last 64 KiB write-protected. */
+	guest_wrmsr(0x250, 0x0506060606060606);
+	guest_wrmsr(0x258, 0x0606060606060606);
+	guest_wrmsr(0x259, 0);
+	/* c0000 write-through, c1000 write-combining, the rest uncached. */
+	guest_wrmsr(0x268, 0x0104);
+	guest_wrmsr(0x26f, 0x0600000000000000);
+	/* 16 MiB at 256 MiB write-combining. */
+	guest_wrmsr(0x200, 0x10000000 | 1);
+	guest_wrmsr(0x201, 0xff000000 | 0x800);
+	/* The first 2 GiB write-through; below 8 MiB write-back as well. */
+	guest_wrmsr(0x202, 0x00000000 | 4);
+	guest_wrmsr(0x203, 0x80000000 | 0x800);
+	guest_wrmsr(0x204, 0x00000000 | 6);
+	guest_wrmsr(0x205, 0xff800000 | 0x800);
+	/* 1 MiB at 512 MiB uncached. */
+	guest_wrmsr(0x206, 0x20000000);
+	guest_wrmsr(0x207, 0xfff00000 | 0x800);
+	/* One that is not valid. */
+	guest_wrmsr(0x208, 0x80000000 | 1);
+	guest_wrmsr(0x209, 0x80000000);
+	guest_wrmsr(0x2ff, def);
+	return guest_rdmsr(0x2ff);
+}
+
+KTAP_CASE(mtrrs, "S7")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	unsigned int type;
+
+	vmm_vcpu_set_entry(vm, 0, guest_set_mtrrs, 0xc06, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 0), 0xc06);
+	KTAP_EQ(type_of(kv, 0), WB);
+	KTAP_EQ(type_of(kv, 0x6ffff), WB);
+	KTAP_EQ(type_of(kv, 0x70000), WP);
+	KTAP_EQ(type_of(kv, 0x9f000), WB);
+	KTAP_EQ(type_of(kv, 0xa0000), UC);
+	KTAP_EQ(type_of(kv, 0xc0000), WT);
+	KTAP_EQ(type_of(kv, 0xc1000), WC);
+	KTAP_EQ(type_of(kv, 0xc2000), UC);
+	KTAP_EQ(type_of(kv, 0xff000), WB);
+	/* Write-back and write-through. */
+	KTAP_EQ(type_of(kv, 0x100000), WT);
+	KTAP_EQ(type_of(kv, 0x800000), WT);
+	KTAP_EQ(type_of(kv, 0x10ffffff), KVMI_MTRR_UNDEFINED);
+	KTAP_EQ(type_of(kv, 0x11000000), WT);
+	KTAP_EQ(type_of(kv, 0x20000000), UC);
+	KTAP_EQ(type_of(kv, 0x20100000), WT);
+	/* Nowhere: the default. */
+	KTAP_EQ(type_of(kv, 0x80000000), WB);
+
+	/* Without the fixed ones, without any. */
+	vmm_vcpu_set_entry(vm, 0, guest_set_mtrrs, 0x801, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 0), 0x801);
+	KTAP_EQ(type_of(kv, 0xa0000), WT);
+	KTAP_EQ(type_of(kv, 0x80000000), WC);
+	vmm_vcpu_set_entry(vm, 0, guest_set_mtrrs, 0x406, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 0), 0x406);
+	KTAP_EQ(type_of(kv, 0), UC);
+	KTAP_EQ(type_of(kv, 0x80000000), UC);
+	KTAP_LIB_ERR(kvmi_vcpu_get_mtrr(kv, 1, 0, &type), ENOENT);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* Turns the clock on, and gives it an exit to be filled at. */
+static __guest uint64_t guest_clock(uint64_t msr, uint64_t value)
+{
+	guest_wrmsr(msr, value);
+	guest_cpuid(0, 0);
+	return guest_rdtsc();
+}
+
+KTAP_CASE(pvclock, "S10")
+{
+	/* The second is that of old guests. */
+	static const uint32_t msrs[] = { 0x4b564d01, 0x12 };
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 1) + 64, tsc, ns;
+	uint32_t *mem = vmm_gpa(vm, gpa);
+	struct kvmi_pvclock clock;
+	int i;
+
+	KTAP_LIB_ERR(kvmi_vcpu_get_pvclock(kv, 0, &clock), ENOENT);
+	for (i = 0; i < 2; i++, gpa += 64, mem += 16) {
+		vmm_vcpu_set_entry(vm, 0, guest_clock, msrs[i], gpa | 1, 0);
+		tsc = vmm_vcpu_run_done(vm, 0);
+		KTAP_LIB_OK(kvmi_vcpu_get_pvclock(kv, 0, &clock));
+		KTAP_EQ(clock.gpa, gpa);
+		KTAP_EQ(clock.version, mem[0]);
+		KTAP_EQ(clock.tsc_timestamp, *(uint64_t *)&mem[2]);
+		KTAP_EQ(clock.system_time, *(uint64_t *)&mem[4]);
+		KTAP_EQ(clock.tsc_to_system_mul, mem[6]);
+		KTAP_EQ(clock.tsc_shift, (int8_t)mem[7]);
+		KTAP_NE(clock.tsc_to_system_mul, 0);
+		KTAP_LE(clock.tsc_timestamp, tsc);
+		/* Not long ago, whatever the clock shows. */
+		ns = kvmi_pvclock_ns(&clock, tsc);
+		KTAP_ASSERT(ns >= clock.system_time &&
+			    ns - clock.system_time < 10000000000, "%llu",
+			    (unsigned long long)(ns - clock.system_time));
+		KTAP_EQ(kvmi_pvclock_ns(&clock, 0), clock.system_time);
+		vmm_vcpu_set_entry(vm, 0, guest_clock, msrs[i], 0, 0);
+		vmm_vcpu_run_done(vm, 0);
+		KTAP_LIB_ERR(kvmi_vcpu_get_pvclock(kv, 0, &clock), ENOENT);
+	}
+
+	/* Half written for ever; a scale that makes no sense. */
+	gpa -= 64;
+	mem -= 16;
+	vmm_vcpu_set_entry(vm, 0, guest_clock, msrs[0], gpa | 1, 0);
+	vmm_vcpu_run_done(vm, 0);
+	mem[0] |= 1;
+	KTAP_LIB_ERR(kvmi_vcpu_get_pvclock(kv, 0, &clock), EAGAIN);
+	mem[0]++;
+	mem[7] = 0x7f;
+	KTAP_LIB_OK(kvmi_vcpu_get_pvclock(kv, 0, &clock));
+	KTAP_EQ(kvmi_pvclock_ns(&clock, ~0ULL), clock.system_time);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 KTAP_CASE(events, "S10")
 {
 	struct vmm *vm = vmm_create(1, VMM_F_IRQCHIP);

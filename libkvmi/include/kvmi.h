@@ -288,6 +288,38 @@ KVMI_API int kvmi_vcpu_get_msr(struct kvmi_vm *vm, unsigned int vcpu,
 KVMI_API int kvmi_vcpu_set_msr(struct kvmi_vm *vm, unsigned int vcpu,
 			       uint32_t index, uint64_t value);
 
+/** KVMI_MTRR_UNDEFINED - ranges of the guest's MTRRs contradict each other */
+#define KVMI_MTRR_UNDEFINED	0xff
+
+/**
+ * struct kvmi_pvclock - kvmclock of a vCPU, see kvmi_vcpu_get_pvclock()
+ * @gpa: where the guest has it
+ * @tsc_timestamp: the guest's TSC when it was written
+ * @system_time: nanoseconds then
+ * @version: counts by two
+ * @tsc_to_system_mul: nanoseconds per TSC tick, 2^32 is one, after @tsc_shift
+ * @tsc_shift: shifts ticks to the left; negative: to the right
+ * @flags: 1: the TSCs of all vCPUs agree; 2: the guest was stopped
+ * @reserved: 0
+ */
+struct kvmi_pvclock {
+	uint64_t gpa;
+	uint64_t tsc_timestamp;
+	uint64_t system_time;
+	uint32_t version;
+	uint32_t tsc_to_system_mul;
+	int8_t tsc_shift;
+	uint8_t flags;
+	uint8_t reserved[6];
+};
+
+KVMI_API int kvmi_vcpu_get_mtrr(struct kvmi_vm *vm, unsigned int vcpu,
+				uint64_t gfn, unsigned int *type);
+KVMI_API int kvmi_vcpu_get_pvclock(struct kvmi_vm *vm, unsigned int vcpu,
+				   struct kvmi_pvclock *clock);
+KVMI_API uint64_t kvmi_pvclock_ns(const struct kvmi_pvclock *clock,
+				  uint64_t tsc);
+
 /* ---- which events ------------------------------------------------------ */
 
 KVMI_API int kvmi_event_control(struct kvmi_vm *vm,
