@@ -813,6 +813,7 @@ int kvmi_walk(const struct kvmi_walk *walk, struct kvmi_mem *mem,
 	      struct kvmi_translation *tr);
 
 /* map.c */
+bool kvmi_map_in(struct mm_struct *mm);
 int kvmi_map_get(struct kvmi_vm *vm, struct kvmi_get_map *args);
 bool kvmi_map_offset(const struct vm_area_struct *vma);
 int kvmi_map_mmap(struct kvmi_vm *vm, struct vm_area_struct *vma);
@@ -823,6 +824,7 @@ void kvmi_map_put(struct kvmi_vm *vm);
 /* mmuhook.c */
 int kvmi_mmu_init(void);
 void kvmi_mmu_exit(void);
+bool kvmi_mmu_locks_hooked(void);
 int kvmi_mmu_hooks_get(void);
 void kvmi_mmu_hooks_put(void);
 

@@ -63,6 +63,8 @@ struct kvmi_region {
  * @regions: struct kvmi_region by gfn
  * @nr_regions: of them
  * @mutex: adding regions
+ * @prime: has the VMM's mm know such notifiers before a mapping is made: it may be
+ *	the tool's, and the first one takes all its locks
  */
 struct kvmi_map {
 	struct file *file;
@@ -72,6 +74,7 @@ struct kvmi_map {
 	struct hlist_head regions[1 << KVMI_REGION_BITS];
 	u32 nr_regions;
 	struct mutex mutex;		/* adding regions */
+	struct mmu_interval_notifier prime;
 };
 
 DEFINE_STATIC_SRCU(kvmi_map_srcu);
@@ -130,10 +133,10 @@ static bool kvmi_map_zapping(void)
  * nobody holds who is here, and nobody waits in it for an invalidation elsewhere
  * to end.
  *
- * FIXME: mm_take_all_locks() on a tool's mm holds the mapping's lock while it
- * waits for those of all memory in it. It can meet who holds one of these and
- * comes here, if the tool has in its mm what the VMM has (it is the VMM, or a
- * child of it) and registers an MMU notifier, as by KVM_CREATE_VM.
+ * One thing must not be: mm_take_all_locks() on a tool's mm would hold the
+ * mapping's lock while it waits for those of all memory in it, and meet who holds
+ * one of these and comes here, if the tool has in its mm what the VMM has (it is
+ * the VMM, a child of it, or shares a file). See kvmi_map_in().
  *
  * A slot may be made of a mapping, were it of its own: then it is our own notifier
  * that is told, and must not come back here. It has nothing to do either: no
@@ -195,6 +198,17 @@ static bool kvmi_map_invalidate(struct mmu_interval_notifier *notifier,
 
 static const struct mmu_interval_notifier_ops kvmi_map_notifier_ops = {
 	.invalidate = kvmi_map_invalidate,
+};
+
+static bool kvmi_map_prime(struct mmu_interval_notifier *notifier,
+			   const struct mmu_notifier_range *range,
+			   unsigned long seq)
+{
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops kvmi_map_prime_ops = {
+	.invalidate = kvmi_map_prime,
 };
 
 static struct hlist_head *kvmi_map_head(struct kvmi_map *map, gfn_t gfn)
@@ -433,6 +447,27 @@ static const struct vm_operations_struct kvmi_map_vm_ops = {
 	.fault = kvmi_map_fault,
 };
 
+/**
+ * kvmi_map_in - does an address space have guest memory mapped?
+ * @mm: its mmap_lock held
+ *
+ * Then nobody may take all its locks: kvmi_map_zap() says why. That is done by
+ * who registers an MMU notifier on it: KVM_CREATE_VM, for instance, is EBUSY.
+ *
+ * Return: true if so.
+ */
+bool kvmi_map_in(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+
+	mmap_assert_locked(mm);
+	for_each_vma(vmi, vma)
+		if (vma->vm_ops == &kvmi_map_vm_ops)
+			return true;
+	return false;
+}
+
 static int kvmi_map_release(struct inode *inode, struct file *file)
 {
 	struct kvmi_map *map = file->private_data;
@@ -446,6 +481,7 @@ static int kvmi_map_release(struct inode *inode, struct file *file)
 			kfree(region);
 		}
 	}
+	mmu_interval_notifier_remove(&map->prime);
 	mmdrop(map->mm);
 	mutex_destroy(&map->mutex);
 	kfree(map);
@@ -470,9 +506,21 @@ static struct kvmi_map *kvmi_map_create(struct kvm *kvm)
 	spin_lock_init(&map->lock);
 	mutex_init(&map->mutex);
 
-	ret = simple_pin_fs(&kvmi_map_fs, &kvmi_map_mnt, &kvmi_map_mnt_count);
+	map->kvm = kvm;
+	map->mm = kvm->mm;
+	ret = -ENODEV;
+	if (!mmget_not_zero(map->mm))
+		goto err_map;
+	ret = mmu_interval_notifier_insert(&map->prime, map->mm, 0, PAGE_SIZE,
+					   &kvmi_map_prime_ops);
+	mmput(map->mm);
 	if (ret)
 		goto err_map;
+	mmgrab(map->mm);
+
+	ret = simple_pin_fs(&kvmi_map_fs, &kvmi_map_mnt, &kvmi_map_mnt_count);
+	if (ret)
+		goto err_prime;
 	inode = alloc_anon_inode(kvmi_map_mnt->mnt_sb);
 	if (IS_ERR(inode)) {
 		ret = PTR_ERR(inode);
@@ -491,13 +539,13 @@ static struct kvmi_map *kvmi_map_create(struct kvm *kvm)
 		goto err_fs;
 	}
 	map->file->private_data = map;
-	map->kvm = kvm;
-	map->mm = kvm->mm;
-	mmgrab(map->mm);
 	return map;
 
 err_fs:
 	simple_release_fs(&kvmi_map_mnt, &kvmi_map_mnt_count);
+err_prime:
+	mmu_interval_notifier_remove(&map->prime);
+	mmdrop(map->mm);
 err_map:
 	kfree(map);
 	return ERR_PTR(ret);
@@ -508,7 +556,8 @@ err_map:
  * @vm: vm->sem held for reading, vm->lock held
  * @args: argument of the ioctl
  *
- * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOMEM.
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOMEM, -ENODEV (the VMM is ending), -EINTR,
+ * -EBUSY (see kvmi_map_in()).
  */
 int kvmi_map_get(struct kvmi_vm *vm, struct kvmi_get_map *args)
 {
@@ -518,7 +567,7 @@ int kvmi_map_get(struct kvmi_vm *vm, struct kvmi_get_map *args)
 	if (args->flags)
 		return -EINVAL;
 	/* Without the hooks nobody tells that a slot has gone. */
-	if (!vm->view_hooks)
+	if (!vm->view_hooks || !kvmi_mmu_locks_hooked())
 		return -EOPNOTSUPP;
 	if (!vm->map) {
 		map = kvmi_map_create(vm->kvm);
@@ -527,7 +576,7 @@ int kvmi_map_get(struct kvmi_vm *vm, struct kvmi_get_map *args)
 		/* Pairs with the acquire in kvmi_map_mmap(). */
 		smp_store_release(&vm->map, map);
 	}
-	kvmi_memory_info(vm, &info);
+	kvmi_memory_info(vm->kvm, &info);
 	args->out_offset = KVMI_MAP_OFFSET;
 	args->out_size = (info.out_max_gfn + 1) << PAGE_SHIFT;
 	return 0;

@@ -36,6 +36,7 @@ static void kvmi_mmu_end(void)
 
 struct kvmi_ftrace_hook {
 	const char *name;
+	const char *in;			/* "kvm:", or "": the kernel itself */
 	void *func;
 	struct static_call_key *key;
 	void *tramp;
@@ -60,6 +61,7 @@ KVMI_MMU_ORIG(kvm_arch_commit_memory_region);
 KVMI_MMU_ORIG(kvm_arch_flush_shadow_all);
 KVMI_MMU_ORIG(kvm_arch_flush_shadow_memslot);
 KVMI_MMU_ORIG(kvm_arch_mmu_enable_log_dirty_pt_masked);
+KVMI_MMU_ORIG(mm_take_all_locks);
 KVMI_MMU_ORIG(kvm_arch_post_init_vm);
 KVMI_MMU_ORIG(kvm_arch_pre_destroy_vm);
 KVMI_MMU_ORIG(kvm_mmu_slot_gfn_write_protect);
@@ -221,6 +223,18 @@ static bool kvmi_mmu_slot_gfn_write_protect(struct kvm *kvm,
 	return ret;
 }
 
+/* See kvmi_map_in(). The caller holds mmap_lock for writing: none comes anew. */
+static int kvmi_take_all_locks(struct mm_struct *mm)
+{
+	int ret = -EBUSY;
+
+	kvmi_mmu_begin();
+	if (!kvmi_map_in(mm))
+		ret = kvm_real(mm_take_all_locks)(mm);
+	kvmi_mmu_end();
+	return ret;
+}
+
 /* The last of a VM's creation that can fail. */
 static int kvmi_arch_post_init_vm(struct kvm *kvm)
 {
@@ -297,18 +311,21 @@ static void notrace kvmi_ftrace_thunk(unsigned long ip, unsigned long parent_ip,
 	}
 }
 
-#define KVMI_FTRACE(fn, repl, opt)					\
+#define KVMI_FTRACE_IN(where, fn, repl, opt)				\
 	{								\
 		.name = #fn,						\
+		.in = (where),						\
 		.func = (repl),						\
 		.key = &STATIC_CALL_KEY(kvmi_m_##fn),			\
 		.tramp = STATIC_CALL_TRAMP_ADDR(kvmi_m_##fn),		\
 		.optional = (opt),					\
 	}
+#define KVMI_FTRACE(fn, repl, opt)	KVMI_FTRACE_IN("kvm:", fn, repl, opt)
 
 static struct kvmi_ftrace_hook kvmi_life_hooks[] = {
 	KVMI_FTRACE(kvm_arch_post_init_vm, kvmi_arch_post_init_vm, false),
 	KVMI_FTRACE(kvm_arch_pre_destroy_vm, kvmi_arch_pre_destroy_vm, false),
+	KVMI_FTRACE_IN("", mm_take_all_locks, kvmi_take_all_locks, true),
 };
 
 static struct kvmi_ftrace_group kvmi_life_group = {
@@ -358,7 +375,7 @@ static int kvmi_ftrace_install(struct kvmi_ftrace_group *group)
 
 	for (i = 0; i < group->nr; i++) {
 		hook = &group->hooks[i];
-		snprintf(name, sizeof(name), "kvm:%s", hook->name);
+		snprintf(name, sizeof(name), "%s%s", hook->in, hook->name);
 		hook->addr = kvmi_hook_lookup(name);
 		if (!hook->addr && hook->optional)
 			continue;
@@ -455,6 +472,16 @@ void kvmi_mmu_hooks_put(void)
 int kvmi_mmu_init(void)
 {
 	return kvmi_ftrace_install(&kvmi_life_group);
+}
+
+/**
+ * kvmi_mmu_locks_hooked - is mm_take_all_locks() hooked, which mappings need?
+ *
+ * Return: true if so; else this kernel has it by another name.
+ */
+bool kvmi_mmu_locks_hooked(void)
+{
+	return kvmi_life_hooks[ARRAY_SIZE(kvmi_life_hooks) - 1].addr;
 }
 
 /**

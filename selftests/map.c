@@ -441,6 +441,32 @@ KTAP_CASE(slots_made_of_the_mapping, "S5")
 	vmm_destroy(vm);
 }
 
+/*
+ * Who maps guest memory can register no MMU notifier, as KVM_CREATE_VM does: its
+ * locks would be taken in an order that can hang the host. Another process can.
+ */
+KTAP_CASE(no_new_vm_beside_a_mapping, "S5")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const uint8_t *p = map(kv, 0, PAGE);
+	int status, fd;
+	pid_t pid;
+
+	KTAP_EQ(look(p), *(uint32_t *)vmm_gpa(vm, 0));
+	KTAP_ERR(ioctl(vm->kvm, KVM_CREATE_VM, 0), EBUSY);
+	pid = KTAP_OK(fork());
+	if (!pid)
+		_exit(ioctl(vm->kvm, KVM_CREATE_VM, 0) < 0);
+	KTAP_EQ(waitpid(pid, &status, 0), pid);
+	KTAP_EQ(status, 0);
+	KTAP_LIB_OK(kvmi_vm_unmap(p, PAGE));
+	fd = KTAP_OK(ioctl(vm->kvm, KVM_CREATE_VM, 0));
+	close(fd);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 /* The module stays for what is still mapped, and goes afterwards. */
 KTAP_CASE(the_module_stays, "S5")
 {

@@ -1047,7 +1047,10 @@ struct kvmi_rw_list {
  * mapping shows is what the guest has, until the session ends. Memory that the
  * host has swapped out comes back when it is looked at, and none is kept from
  * the host. Where the guest has no memory, or no more, and after the session's
- * end, a look at the mapping is a SIGBUS.
+ * end, a look at the mapping is a SIGBUS. The kernel itself does not read from it
+ * for the tool's system calls that pin pages (O_DIRECT and the like: EFAULT). While
+ * a process has such a mapping, KVM_CREATE_VM and whatever else registers an MMU
+ * notifier on it is EBUSY.
  *
  * EOPNOTSUPP: KVM's functions cannot be hooked (the log says which).
  */
