@@ -27,7 +27,8 @@
 u64 kvmi_events_supported(void)
 {
 	return BIT_ULL(KVMI_EVENT_ACCESS) | BIT_ULL(KVMI_EVENT_BREAKPOINT) |
-	       BIT_ULL(KVMI_EVENT_STEP) | BIT_ULL(KVMI_EVENT_X86_CR) |
+	       BIT_ULL(KVMI_EVENT_STEP) | BIT_ULL(KVMI_EVENT_INJECTED) |
+	       BIT_ULL(KVMI_EVENT_X86_CR) |
 	       BIT_ULL(KVMI_EVENT_X86_MSR) | BIT_ULL(KVMI_EVENT_X86_CPUID);
 }
 
@@ -64,6 +65,8 @@ static void kvmi_reply_copy(struct kvmi_vcpu *kv)
 	barrier();
 	if (reply->flags & KVMI_REPLY_REGS)
 		reply->gprs = from->gprs;
+	if (reply->flags & KVMI_REPLY_INJECT)
+		reply->inject = from->inject;
 }
 
 /* Of a newer tool: all that is not known here must be zero. */
@@ -77,6 +80,27 @@ static bool kvmi_reply_fits(struct kvmi_vcpu *kv)
 			   size - sizeof(kv->reply));
 }
 
+/* The last part of the check, as it can succeed but once. */
+static int kvmi_reply_inject(struct kvmi_vcpu *kv, bool steps)
+{
+	const struct kvmi_reply *reply = &kv->reply;
+	int ret;
+	u64 id;
+
+	if (reply->size < offsetofend(struct kvmi_reply, inject) || steps ||
+	    reply->action == KVMI_ACTION_CRASH)
+		return -EINVAL;
+	ret = kvmi_inject_check(&reply->inject);
+	if (ret)
+		return ret;
+	ret = kvmi_inject_queue(kv, &reply->inject, &id);
+	if (ret)
+		return ret;
+	/* The tool knows the event's. */
+	kv->inject.slot[reply->inject.type].id = kv->open.id;
+	return 0;
+}
+
 static int kvmi_reply_check(struct kvmi_vcpu *kv)
 {
 	const struct kvmi_exit *ex = &kv->open.exit;
@@ -85,12 +109,13 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 	u32 views = reply->flags & (KVMI_REPLY_VIEW | KVMI_REPLY_FAST_STEP);
 	bool reenters;
 
-	if (reply->size < sizeof(*reply))
+	if (reply->size < offsetofend(struct kvmi_reply, gprs))
 		return -EINVAL;
 	if (reply->size > sizeof(*reply) && !kvmi_reply_fits(kv))
 		return -E2BIG;
 	if (reply->flags & ~(KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
-			     KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP))
+			     KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP |
+			     KVMI_REPLY_INJECT))
 		return -EINVAL;
 	if (reply->pad)
 		return -EINVAL;
@@ -130,7 +155,8 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 	} else if (reply->reg_mask) {
 		return -EINVAL;
 	}
-	return 0;
+	return reply->flags & KVMI_REPLY_INJECT ?
+	       kvmi_reply_inject(kv, steps) : 0;
 }
 
 static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
@@ -613,6 +639,11 @@ static int kvmi_event_check(struct kvmi_control_event *args)
 		return -EOPNOTSUPP;
 
 	switch (args->kind) {
+	case KVMI_EVENT_INJECTED:
+		if (args->index || args->access ||
+		    args->mode == KVMI_MODE_SYNC)
+			return -EINVAL;
+		break;
 	case KVMI_EVENT_X86_CR:
 		if (args->access)
 			return -EINVAL;

@@ -21,6 +21,7 @@
 	X(__kvm_set_xcr)					\
 	X(gfn_to_memslot)					\
 	X(kvm_apic_get_state)					\
+	X(kvm_apic_set_irq)					\
 	X(kvm_apic_set_state)					\
 	X(kvm_arch_vcpu_ioctl_set_mpstate)			\
 	X(kvm_arch_vcpu_ioctl_get_sregs)			\
@@ -32,10 +33,12 @@
 	X(kvm_get_rflags)					\
 	X(kvm_get_running_vcpu)					\
 	X(kvm_get_segment)					\
+	X(kvm_inject_nmi)					\
 	X(kvm_make_all_cpus_request)				\
 	X(kvm_mmu_gva_to_gpa_read)				\
 	X(kvm_queue_exception)					\
 	X(kvm_queue_exception_e)				\
+	X(kvm_queue_exception_p)				\
 	X(kvm_set_cr3)						\
 	X(kvm_set_dr)						\
 	X(kvm_set_msr_ignored_check)				\
@@ -58,10 +61,14 @@
 #define KVMI_OPS(X)						\
 	X(cache_reg)						\
 	X(cancel_injection)					\
+	X(enable_irq_window)					\
+	X(enable_nmi_window)					\
 	X(flush_tlb_all)					\
 	X(get_exit_info)					\
 	X(get_gdt)						\
-	X(get_idt)
+	X(get_idt)						\
+	X(interrupt_allowed)					\
+	X(nmi_allowed)
 
 /* The same, of those that a vendor may do without: then they answer 0. */
 #define KVMI_OPT_OPS(X)						\

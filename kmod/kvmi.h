@@ -131,6 +131,7 @@ struct kvmi_exit {
 		struct kvmi_x86_ev_cr cr;
 		struct kvmi_x86_ev_msr msr;
 		struct kvmi_x86_ev_cpuid cpuid;
+		struct kvmi_x86_ev_injected injected;
 		u64 raw[8];
 	} payload;
 };
@@ -204,6 +205,43 @@ enum kvmi_step_mode {
 	KVMI_STEP_ENABLED,
 	KVMI_STEP_FAST,
 };
+
+/**
+ * enum kvmi_inject_state - how far an injection is
+ * @KVMI_INJECT_NONE: there is none
+ * @KVMI_INJECT_QUEUED: it waits here
+ * @KVMI_INJECT_HANDED: KVM has it
+ * @KVMI_INJECT_DELIVERED: the guest has it; this is to be told
+ * @KVMI_INJECT_LOST: nobody has it; this is to be told
+ */
+enum kvmi_inject_state {
+	KVMI_INJECT_NONE,
+	KVMI_INJECT_QUEUED,
+	KVMI_INJECT_HANDED,
+	KVMI_INJECT_DELIVERED,
+	KVMI_INJECT_LOST,
+};
+
+/**
+ * struct kvmi_injection - an exception, interrupt or NMI on its way (x86/inject.c)
+ * @state: enum kvmi_inject_state
+ * @entered: an entry has begun to deliver it
+ * @what: it
+ * @id: for its record
+ * @pc: of the guest at that entry
+ * @before: KVMI_X86_BEFORE_*
+ */
+struct kvmi_injection {
+	enum kvmi_inject_state state;
+	bool entered;
+	struct kvmi_x86_injection what;
+	u64 id;
+	u64 pc;
+	u32 before;
+};
+
+/* By enum kvmi_x86_inject_type, from 1. */
+#define KVMI_NR_INJECT		4
 
 /**
  * struct kvmi_vmx_control - a control of the VMCS
@@ -302,6 +340,9 @@ struct kvmi_job {
  * @deferred.valid: there is one
  * @deferred.nmi: an NMI
  * @deferred.interrupt: or this
+ * @inject: what a tool has it take
+ * @inject.mask: bits of those that are on their way
+ * @inject.slot: by enum kvmi_x86_inject_type
  * @open: the event that waits for an answer
  * @open.id: its id, or 0
  * @open.exit: the exit
@@ -352,6 +393,10 @@ struct kvmi_vcpu {
 		bool nmi;
 		struct kvm_queued_interrupt interrupt;
 	} deferred;
+	struct {
+		u32 mask;
+		struct kvmi_injection slot[KVMI_NR_INJECT];
+	} inject;
 	struct {
 		u64 id;
 		struct kvmi_exit exit;
@@ -474,6 +519,7 @@ struct kvmi_vm {
  * @injecting: the coming entry delivers an event to the guest
  * @host_msrs: MSRs of the host that say what it can do for virtual machines
  * @nr_host_msrs: how many
+ * @nmi_latched: the CPU itself holds an NMI that is to be delivered
  * @flush_is_asid: kvm_x86_ops.flush_tlb_current flushes views as well
  * @spte_restrict: a leaf with no more than some rights; 0: not present
  * @spte_small: a leaf of the next smaller level, from a large one
@@ -497,6 +543,7 @@ struct kvmi_ops {
 	bool (*injecting)(struct kvmi_vcpu *kv);
 	const u32 *host_msrs;
 	u32 nr_host_msrs;
+	bool (*nmi_latched)(struct kvmi_vcpu *kv);
 	bool flush_is_asid;
 	u64 (*spte_restrict)(u64 spte, u32 access);
 	u64 (*spte_small)(u64 spte, int level, unsigned int index);
@@ -668,7 +715,7 @@ static __always_inline struct kvmi_vcpu *kvmi_vcpu_find(struct kvm_vcpu *vcpu)
 static __always_inline bool kvmi_vcpu_entry_busy(struct kvmi_vcpu *kv)
 {
 	return (READ_ONCE(kv->want) & ~KVMI_WANT_CPUID) | kv->armed.bits |
-	       kv->step.mode;
+	       kv->step.mode | kv->inject.mask;
 }
 
 /**
@@ -680,7 +727,8 @@ static __always_inline bool kvmi_vcpu_entry_busy(struct kvmi_vcpu *kv)
 static __always_inline bool kvmi_vcpu_busy(struct kvmi_vcpu *kv)
 {
 	return READ_ONCE(kv->want) | kv->armed.bits | READ_ONCE(kv->view) |
-	       kv->step.mode | kv->step.owed | kv->deferred.valid;
+	       kv->step.mode | kv->step.owed | kv->deferred.valid |
+	       kv->inject.mask;
 }
 
 /* view.c */
@@ -926,6 +974,15 @@ int kvmi_state_set_events(struct kvm_vcpu *vcpu,
 			  const struct kvmi_x86_events *events);
 int kvmi_state_rw(struct kvmi_vm *vm, struct kvmi_state *args, bool write);
 int kvmi_state_msrs(struct kvmi_vm *vm, struct kvmi_msrs *args, bool write);
+
+/* x86/inject.c */
+int kvmi_inject_check(const struct kvmi_x86_injection *what);
+int kvmi_inject_queue(struct kvmi_vcpu *kv,
+		      const struct kvmi_x86_injection *what, u64 *id);
+void kvmi_inject_hand(struct kvmi_vcpu *kv, bool hand);
+bool kvmi_inject_entry(struct kvmi_vcpu *kv);
+void kvmi_inject_exit(struct kvmi_vcpu *kv);
+int kvmi_inject(struct kvmi_vm *vm, struct kvmi_inject *args);
 
 /* x86/insn.c */
 int kvmi_insn_soft_int(struct kvmi_vcpu *kv);

@@ -47,7 +47,8 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 			    KVMI_FEATURE_REGS | KVMI_FEATURE_STATE |
 			    KVMI_FEATURE_MSRS | KVMI_FEATURE_RW_LIST |
 			    KVMI_FEATURE_VIRT | KVMI_FEATURE_MAP |
-			    KVMI_FEATURE_HOST_MSRS | KVMI_FEATURE_NETLINK;
+			    KVMI_FEATURE_HOST_MSRS | KVMI_FEATURE_INJECT |
+			    KVMI_FEATURE_NETLINK;
 	caps.out_events = kvmi_events_supported();
 	if (vm && !vm->view_hooks) {
 		caps.out_max_views = 0;
@@ -57,7 +58,8 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 	caps.out_actions = BIT(KVMI_ACTION_CONTINUE) | BIT(KVMI_ACTION_RETRY) |
 			   BIT(KVMI_ACTION_SKIP) | BIT(KVMI_ACTION_CRASH);
 	caps.out_reply_flags = KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
-			       KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP;
+			       KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP |
+			       KVMI_REPLY_INJECT;
 	caps.out_regs = KVMI_REGS_ALL;
 	caps.out_regs_set = KVMI_REGS_ALL;
 	if (vendor == KVMI_VENDOR_AMD)

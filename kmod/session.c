@@ -99,6 +99,7 @@ union kvmi_args {
 	struct kvmi_get_map get_map;
 	struct kvmi_view view;
 	struct kvmi_access access;
+	struct kvmi_inject inject;
 };
 
 static int kvmi_do_detach(struct kvmi_session *session, union kvmi_args *args)
@@ -372,6 +373,11 @@ static int kvmi_do_access_get(struct kvmi_session *session,
 	return kvmi_view_access_get(session->vm, &args->access);
 }
 
+static int kvmi_do_inject(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_inject(session->vm, &args->inject);
+}
+
 /* What a call needs. */
 #define KVMI_IOCTL_VM	BIT(0)	/* vm->sem for reading, the VM not gone */
 #define KVMI_IOCTL_LOCK	BIT(1)	/* vm->lock */
@@ -451,6 +457,8 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 	KVMI_IOCTL(KVMI_ACCESS_GET, kvmi_access, pad,
 		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
 		   kvmi_do_access_get),
+	KVMI_IOCTL(KVMI_INJECT, kvmi_inject, out_injection,
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT, kvmi_do_inject),
 };
 
 static int kvmi_session_call(struct kvmi_session *session,

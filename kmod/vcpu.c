@@ -153,6 +153,9 @@ static void kvmi_vcpu_work(struct callback_head *head)
 		if (kv) {
 			kvmi_vcpu_jobs(kv);
 			kvmi_vcpu_park(kv);
+			/* Between two instructions, and not in an exit. */
+			if (kv->inject.mask)
+				kvmi_inject_hand(kv, true);
 			kvmi_vcpu_leave(kv);
 		}
 	}

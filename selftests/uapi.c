@@ -43,6 +43,7 @@ static const struct {
 	{ "VIEW_SWITCH", KVMI_VIEW_SWITCH, sizeof(struct kvmi_view), true },
 	{ "ACCESS_SET", KVMI_ACCESS_SET, sizeof(struct kvmi_access), true },
 	{ "ACCESS_GET", KVMI_ACCESS_GET, sizeof(struct kvmi_access), true },
+	{ "INJECT", KVMI_INJECT, sizeof(struct kvmi_inject), true },
 };
 
 KTAP_CASE(every_ioctl_checks_its_struct, "")

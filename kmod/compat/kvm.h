@@ -22,6 +22,10 @@ fastpath_t handle_fastpath_set_msr_irqoff(struct kvm_vcpu *vcpu);
 /* Since 6.11 (KVM: x86: Move handling of HLT into the fast path). */
 fastpath_t handle_fastpath_hlt(struct kvm_vcpu *vcpu);
 
+struct dest_map;
+int kvm_apic_set_irq(struct kvm_vcpu *vcpu, struct kvm_lapic_irq *irq,
+		     struct dest_map *dest_map);
+
 struct kvm_lapic_state;
 int kvm_apic_get_state(struct kvm_vcpu *vcpu, struct kvm_lapic_state *s);
 int kvm_apic_set_state(struct kvm_vcpu *vcpu, struct kvm_lapic_state *s);

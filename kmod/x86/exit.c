@@ -41,6 +41,18 @@ static void kvmi_undefer(struct kvmi_vcpu *kv)
 	if (arch->interrupt.injected || arch->nmi_injected ||
 	    arch->exception.injected)
 		return;
+	/*
+	 * The instruction may have switched interrupts off, and with these off
+	 * the CPU refuses to deliver one: then it waits until they are on.
+	 */
+	if (kv->deferred.nmi ? kvm_orig(nmi_allowed)(kv->vcpu, false) <= 0 :
+			       kvm_orig(interrupt_allowed)(kv->vcpu, false) <= 0) {
+		if (kv->deferred.nmi)
+			kvm_orig(enable_nmi_window)(kv->vcpu);
+		else
+			kvm_orig(enable_irq_window)(kv->vcpu);
+		return;
+	}
 	kv->deferred.valid = false;
 	arch->nmi_injected = kv->deferred.nmi;
 	arch->interrupt = kv->deferred.interrupt;
@@ -71,6 +83,9 @@ static u64 kvmi_entry(struct kvmi_vcpu *kv, u64 run_flags)
 	} else {
 		want &= ~KVMI_WANT_STEP;
 	}
+
+	if (unlikely(kv->inject.mask) && kvmi_inject_entry(kv))
+		run_flags |= KVM_RUN_FORCE_IMMEDIATE_EXIT;
 
 	want &= ~KVMI_WANT_CPUID;
 	if (want | kv->armed.bits)
@@ -119,20 +134,12 @@ static int kvmi_exit_event(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	return kvmi_event_raise(kv, ex);
 }
 
-static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
+static int kvmi_exit_l1(struct kvmi_vcpu *kv, fastpath_t fastpath)
 {
 	/* No event is open: the vCPU was in the guest. */
 	struct kvmi_exit *ex = &kv->open.exit;
 	struct kvm_vcpu *vcpu = kv->vcpu;
 	int ret;
-
-	if (kv->armed.bits & KVMI_WANT_STEP)
-		kvmi_hot(exit_begin)(kv);
-	if (unlikely(kv->deferred.valid))
-		kvmi_undefer(kv);
-
-	if (unlikely(!kvmi_in_l1(vcpu)))
-		return kvm_orig(handle_exit)(vcpu, fastpath);
 
 	if (unlikely(kvmi_step_active(kv))) {
 		bool trapped = kvmi_ops->is_step(kv);
@@ -162,6 +169,26 @@ static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 		kvmi_step_over(kv, false);
 	if (unlikely(kv->step.owed) && ret > 0)
 		ret = kvmi_step_post(kv);
+	return ret;
+}
+
+static int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
+{
+	int ret;
+
+	if (kv->armed.bits & KVMI_WANT_STEP)
+		kvmi_hot(exit_begin)(kv);
+	if (unlikely(kv->deferred.valid))
+		kvmi_undefer(kv);
+
+	if (unlikely(!kvmi_in_l1(kv->vcpu)))
+		return kvm_orig(handle_exit)(kv->vcpu, fastpath);
+	if (unlikely(kv->inject.mask))
+		kvmi_inject_exit(kv);
+
+	ret = kvmi_exit_l1(kv, fastpath);
+	if (unlikely(kv->inject.mask) && !kv->open.id)
+		kvmi_inject_hand(kv, ret > 0);
 	return ret;
 }
 
@@ -227,6 +254,8 @@ static int kvmi_gate(struct kvmi_vcpu *kv)
 		kvmi_step_over(kv, false);
 	if (kv->step.owed)
 		ret = kvmi_step_post(kv);
+	if (kv->inject.mask && !kv->open.id)
+		kvmi_inject_hand(kv, ret > 0);
 	return ret;
 }
 

@@ -18,6 +18,8 @@
 #define VMCB_CLEAN_INTERCEPTS	BIT(0)
 #define VMCB_CLEAN_PERM_MAP	BIT(1)
 
+#define VMCB_V_NMI_PENDING	BIT(11)
+
 #define NPF_PRESENT		BIT_ULL(0)
 #define NPF_WRITE		BIT_ULL(1)
 #define NPF_FETCH		BIT_ULL(4)
@@ -214,6 +216,12 @@ static void kvmi_svm_apply(struct kvmi_vcpu *kv, struct vmcb *vmcb, u32 want)
 static bool kvmi_svm_injecting(struct kvmi_vcpu *kv)
 {
 	return kvmi_vmcb(kv)->control.event_inj & SVM_EVTINJ_VALID;
+}
+
+/* Virtual NMI (vNMI): APM volume 2, "NMI Virtualization". Else the bit is 0. */
+static bool kvmi_svm_nmi_latched(struct kvmi_vcpu *kv)
+{
+	return kvmi_vmcb(kv)->control.int_ctl & VMCB_V_NMI_PENDING;
 }
 
 static void kvmi_svm_arm(struct kvmi_vcpu *kv, u32 want)
@@ -499,6 +507,7 @@ const struct kvmi_ops kvmi_svm_ops = {
 	.host_msrs = kvmi_svm_host_msrs,
 	.nr_host_msrs = ARRAY_SIZE(kvmi_svm_host_msrs),
 	.injecting = kvmi_svm_injecting,
+	.nmi_latched = kvmi_svm_nmi_latched,
 	.flush_is_asid = true,
 	.spte_restrict = kvmi_svm_spte_restrict,
 	.spte_small = kvmi_svm_spte_small,

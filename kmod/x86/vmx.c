@@ -265,6 +265,11 @@ static bool kvmi_vmx_injecting(struct kvmi_vcpu *kv)
 	return false;
 }
 
+static bool kvmi_vmx_nmi_latched(struct kvmi_vcpu *kv)
+{
+	return false;
+}
+
 /* ---- exits --------------------------------------------------------------------------- */
 
 static void kvmi_vmx_exit_begin(struct kvmi_vcpu *kv)
@@ -496,6 +501,7 @@ const struct kvmi_ops kvmi_vmx_ops = {
 	.host_msrs = kvmi_vmx_host_msrs,
 	.nr_host_msrs = ARRAY_SIZE(kvmi_vmx_host_msrs),
 	.injecting = kvmi_vmx_injecting,
+	.nmi_latched = kvmi_vmx_nmi_latched,
 	.spte_restrict = kvmi_vmx_spte_restrict,
 	.spte_small = kvmi_vmx_spte_small,
 };

@@ -319,6 +319,12 @@ KVMI_API int kvmi_vcpu_get_pvclock(struct kvmi_vm *vm, unsigned int vcpu,
 				   struct kvmi_pvclock *clock);
 KVMI_API uint64_t kvmi_pvclock_ns(const struct kvmi_pvclock *clock,
 				  uint64_t tsc);
+KVMI_API int kvmi_vcpu_inject(struct kvmi_vm *vm, unsigned int vcpu,
+			      const struct kvmi_x86_injection *what,
+			      uint64_t *injection);
+KVMI_API int kvmi_vcpu_inject_exception(struct kvmi_vm *vm, unsigned int vcpu,
+					unsigned int vector, uint32_t error,
+					uint64_t payload);
 
 /* ---- which events ------------------------------------------------------ */
 
@@ -367,6 +373,8 @@ KVMI_API const struct kvmi_ev_breakpoint *
 kvmi_event_breakpoint(const struct kvmi_event *event);
 KVMI_API const struct kvmi_ev_step *
 kvmi_event_step(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_injected *
+kvmi_event_injected(const struct kvmi_event *event);
 KVMI_API const struct kvmi_x86_ev_cr *
 kvmi_event_cr(const struct kvmi_event *event);
 KVMI_API const struct kvmi_x86_ev_msr *
@@ -388,6 +396,8 @@ KVMI_API int kvmi_reply_set_gpr(struct kvmi_reply *reply, unsigned int gpr,
 KVMI_API void kvmi_reply_set_view(struct kvmi_reply *reply, uint32_t view);
 KVMI_API void kvmi_reply_step(struct kvmi_reply *reply);
 KVMI_API void kvmi_reply_fast_step(struct kvmi_reply *reply, uint32_t view);
+KVMI_API void kvmi_reply_inject(struct kvmi_reply *reply,
+				const struct kvmi_x86_injection *what);
 
 /* ---- rings, for tools with a thread per vCPU --------------------------- */
 

@@ -418,6 +418,8 @@ const char *kvmi_event_name(unsigned int kind)
 		return "bp";
 	case KVMI_EVENT_STEP:
 		return "step";
+	case KVMI_EVENT_INJECTED:
+		return "injected";
 	case KVMI_EVENT_X86_CR:
 		return "cr";
 	case KVMI_EVENT_X86_MSR:
@@ -502,6 +504,19 @@ kvmi_event_breakpoint(const struct kvmi_event *event)
 const struct kvmi_ev_step *kvmi_event_step(const struct kvmi_event *event)
 {
 	return typed(event, KVMI_EVENT_STEP, sizeof(struct kvmi_ev_step));
+}
+
+/**
+ * kvmi_event_injected() - Payload of the delivery of what was injected
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_x86_ev_injected *
+kvmi_event_injected(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_INJECTED,
+		     sizeof(struct kvmi_x86_ev_injected));
 }
 
 /**
@@ -660,4 +675,16 @@ void kvmi_reply_fast_step(struct kvmi_reply *reply, uint32_t view)
 {
 	reply->flags |= KVMI_REPLY_FAST_STEP;
 	reply->view = view;
+}
+
+/**
+ * kvmi_reply_inject() - Also inject an exception, interrupt or NMI
+ * @reply: the answer
+ * @what: it; as for kvmi_vcpu_inject()
+ */
+void kvmi_reply_inject(struct kvmi_reply *reply,
+		       const struct kvmi_x86_injection *what)
+{
+	reply->flags |= KVMI_REPLY_INJECT;
+	reply->inject = *what;
 }

@@ -222,6 +222,8 @@ int kvmi_ring_write_reply(struct kvmi_ring *ring, uint64_t id,
 	to->pad = reply->pad;
 	if (reply->flags & KVMI_REPLY_REGS)
 		to->gprs = reply->gprs;
+	if (reply->flags & KVMI_REPLY_INJECT)
+		to->inject = reply->inject;
 	store_release(&to->id, id);
 	full_barrier();
 	return READ_ONCE(ring->header->state) == KVMI_RING_SLEEPING;

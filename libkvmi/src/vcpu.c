@@ -401,3 +401,54 @@ int kvmi_vcpu_set_msr(struct kvmi_vm *vm, unsigned int vcpu, uint32_t index,
 
 	return kvmi_vcpu_set_msrs(vm, vcpu, &msr, 1, NULL);
 }
+
+/**
+ * kvmi_vcpu_inject() - Have a vCPU take an exception, interrupt or NMI
+ * @vm: the session
+ * @vcpu: its index
+ * @what: it
+ * @injection: where to store what its KVMI_EVENT_INJECTED will name, or NULL
+ *
+ * At any time; it is queued where the guest cannot take it now.
+ *
+ * Return: 0 or a negative errno; -EAGAIN: one of its type is on its way already;
+ * -EINVAL: no CPU delivers such a one.
+ */
+int kvmi_vcpu_inject(struct kvmi_vm *vm, unsigned int vcpu,
+		     const struct kvmi_x86_injection *what, uint64_t *injection)
+{
+	struct kvmi_inject arg = {
+		.size = sizeof(arg),
+		.vcpu = vcpu,
+		.what = *what,
+	};
+	int ret = kvmi_vm_ioctl(vm, KVMI_INJECT, &arg, "inject");
+
+	if (!ret && injection)
+		*injection = arg.out_injection;
+	return ret;
+}
+
+/**
+ * kvmi_vcpu_inject_exception() - Have a vCPU take an exception
+ * @vm: the session
+ * @vcpu: its index
+ * @vector: which
+ * @error: its error code; 0 where it has none
+ * @payload: #PF: CR2; #DB: what is set in DR6; else 0
+ *
+ * Return: as kvmi_vcpu_inject().
+ */
+int kvmi_vcpu_inject_exception(struct kvmi_vm *vm, unsigned int vcpu,
+			       unsigned int vector, uint32_t error,
+			       uint64_t payload)
+{
+	struct kvmi_x86_injection what = {
+		.type = KVMI_X86_INJECT_EXCEPTION,
+		.vector = vector,
+		.error = error,
+		.payload = payload,
+	};
+
+	return kvmi_vcpu_inject(vm, vcpu, &what, NULL);
+}

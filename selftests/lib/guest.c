@@ -30,8 +30,11 @@ void guest_exception(struct guest_regs *regs)
 	cpu->last.cr2 = cr2;
 	cpu->last.dr6 = dr6;
 
-	if (regs->vector >= 32)
+	if (regs->vector >= 32) {
+		if (cpu->eoi)
+			GUEST_WRITE(uint32_t, cpu->eoi, 0);
 		return;
+	}
 	if (cpu->handler[regs->vector]) {
 		cpu->handler[regs->vector](regs);
 		return;

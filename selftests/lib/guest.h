@@ -107,6 +107,7 @@ struct guest_cpu {
 
 	struct guest_exc last;		/* the last exception */
 	uint64_t count[256];		/* how many of each vector */
+	uint64_t eoi;			/* where to end interrupts, or 0 */
 	/* Replaces the default handling of an exception. */
 	void (*handler[32])(struct guest_regs *regs);
 };

@@ -100,6 +100,7 @@
 #define KVMI_VIEW_SWITCH	_IO(KVMI_IOC_TYPE, 0x32)
 #define KVMI_ACCESS_SET		_IO(KVMI_IOC_TYPE, 0x33)
 #define KVMI_ACCESS_GET		_IO(KVMI_IOC_TYPE, 0x34)
+#define KVMI_INJECT		_IO(KVMI_IOC_TYPE, 0x40)
 
 /** KVMI_VCPU_ALL - every vCPU of the VM, where a vCPU index is asked for */
 #define KVMI_VCPU_ALL		0xffffffffU
@@ -143,6 +144,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_VIRT	(1ULL << 9)	/* KVMI_TRANSLATE, KVMI_RW_VIRT */
 #define KVMI_FEATURE_MAP	(1ULL << 10)	/* KVMI_GET_MAP */
 #define KVMI_FEATURE_HOST_MSRS	(1ULL << 11)	/* KVMI_GET_HOST_MSRS */
+#define KVMI_FEATURE_INJECT	(1ULL << 12)	/* KVMI_INJECT */
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
 
 /**
@@ -487,6 +489,8 @@ struct kvmi_ring_header {
  *	kvmi_ev_breakpoint; KVMI_ACTION_CONTINUE gives it to the guest
  * @KVMI_EVENT_STEP: one instruction was executed: struct kvmi_ev_step; either
  *	after every instruction while enabled, or once after KVMI_REPLY_STEP
+ * @KVMI_EVENT_INJECTED: what was injected has been delivered, or is lost: on x86
+ *	struct kvmi_x86_ev_injected; KVMI_MODE_ASYNC only
  * @KVMI_EVENT_X86_CR: write of a control register: struct kvmi_x86_ev_cr
  * @KVMI_EVENT_X86_MSR: RDMSR or WRMSR: struct kvmi_x86_ev_msr
  * @KVMI_EVENT_X86_CPUID: CPUID: struct kvmi_x86_ev_cpuid
@@ -499,6 +503,7 @@ enum kvmi_event_kind {
 	KVMI_EVENT_ACCESS = 2,
 	KVMI_EVENT_BREAKPOINT = 3,
 	KVMI_EVENT_STEP = 4,
+	KVMI_EVENT_INJECTED = 5,
 	KVMI_EVENT_X86_CR = 32,
 	KVMI_EVENT_X86_MSR = 33,
 	KVMI_EVENT_X86_CPUID = 34,
@@ -682,6 +687,8 @@ enum kvmi_action {
 #define KVMI_REPLY_STEP		(1U << 2)
 /* Execute one instruction on view, go back to the present view, no event. */
 #define KVMI_REPLY_FAST_STEP	(1U << 3)
+/* Inject something after the action; not with a step. */
+#define KVMI_REPLY_INJECT	(1U << 4)
 
 /**
  * struct kvmi_reply - answer to an event with KVMI_EVENT_F_SYNC
@@ -697,6 +704,8 @@ enum kvmi_action {
  * @pad: 0
  * @id: kvmi_event.id; written last, with release semantics
  * @gprs: the registers; read with KVMI_REPLY_REGS alone
+ * @inject: for KVMI_REPLY_INJECT; EAGAIN, see KVMI_INJECT, makes the reply bad.
+ *	With KVMI_ACTION_RETRY it comes before the instruction
  *
  * More may come behind, as the page has room: a kernel that does not know all of
  * @size takes it if the rest is zero.
@@ -714,6 +723,7 @@ struct kvmi_reply {
 	__u32 pad;
 	__aligned_u64 id;
 	struct kvmi_x86_gprs gprs;
+	struct kvmi_x86_injection inject;
 };
 
 /* Bits of kvmi_ring_tool.flags. */
@@ -1059,6 +1069,29 @@ struct kvmi_get_map {
 	__u32 flags;
 	__aligned_u64 out_offset;
 	__aligned_u64 out_size;
+};
+
+/**
+ * struct kvmi_inject - argument of KVMI_INJECT
+ * @size: sizeof(struct kvmi_inject)
+ * @flags: must be 0
+ * @vcpu: index of the vCPU
+ * @pad: 0
+ * @what: an exception, interrupt or NMI
+ * @out_injection: what its KVMI_EVENT_INJECTED will name
+ *
+ * At any time. It is queued where the guest cannot take it now, one of each type:
+ * EAGAIN if there is one on its way, or with the flag that forbids to queue it.
+ * Where an event is open, it comes after the answer. The end of the session drops
+ * what KVM has not got yet.
+ */
+struct kvmi_inject {
+	__u32 size;
+	__u32 flags;
+	__u32 vcpu;
+	__u32 pad;
+	struct kvmi_x86_injection what;
+	__aligned_u64 out_injection;
 };
 
 /* ---- views ----------------------------------------------------------------- */

@@ -380,4 +380,80 @@ struct kvmi_x86_ev_cpuid {
 	__u32 pad;
 };
 
+/**
+ * enum kvmi_x86_inject_type - what a vCPU is to take
+ * @KVMI_X86_INJECT_EXCEPTION: an exception
+ * @KVMI_X86_INJECT_INTERRUPT: an external interrupt
+ * @KVMI_X86_INJECT_NMI: a non-maskable interrupt
+ */
+enum kvmi_x86_inject_type {
+	KVMI_X86_INJECT_EXCEPTION = 1,
+	KVMI_X86_INJECT_INTERRUPT = 2,
+	KVMI_X86_INJECT_NMI = 3,
+};
+
+/* Bits of kvmi_x86_injection.flags. */
+/* Before the next instruction, or not at all: EAGAIN. */
+#define KVMI_X86_INJECT_NOW	(1U << 0)
+
+/**
+ * struct kvmi_x86_injection - an exception, interrupt or NMI
+ * @type: enum kvmi_x86_inject_type
+ * @vector: exceptions: #DE, #DB, #BR, #UD, #NM, #DF, #TS, #NP, #SS, #GP, #PF,
+ *	#MF, #AC, #MC, #XM. #BP and #OF belong to an instruction (answer
+ *	KVMI_ACTION_CONTINUE to its event): EOPNOTSUPP. Interrupts: 16 to 255.
+ *	NMI: 0
+ * @error: error code of an exception that has one, at most 0x7fff; else 0
+ * @flags: KVMI_X86_INJECT_*
+ * @payload: #PF: CR2; #DB: what is set in DR6 (bits 0 to 3, 13 to 15); else 0
+ *
+ * What KVM is delivering comes first, and nothing of it is lost; then this, as
+ * soon as the guest can take it. An interrupt goes to the LAPIC that KVM has for
+ * the VM: by priority, and the guest acknowledges it there. If the VMM has the
+ * LAPIC, it is delivered when interrupts are on.
+ */
+struct kvmi_x86_injection {
+	__u32 type;
+	__u32 vector;
+	__u32 error;
+	__u32 flags;
+	__aligned_u64 payload;
+};
+
+/* Values of kvmi_x86_ev_injected.status. */
+#define KVMI_X86_INJECTED_DELIVERED	0
+/* The VMM has set other events (a reset), or the LAPIC is switched off. */
+#define KVMI_X86_INJECTED_LOST		1
+
+/* Bits of kvmi_x86_ev_injected.before. */
+#define KVMI_X86_BEFORE_EXCEPTION	(1U << 0)
+#define KVMI_X86_BEFORE_INTERRUPT	(1U << 1)
+#define KVMI_X86_BEFORE_NMI		(1U << 2)
+#define KVMI_X86_BEFORE_MASKED		(1U << 3)	/* interrupts were off */
+#define KVMI_X86_BEFORE_OTHER		(1U << 4)	/* nested guest, SMM, not started */
+
+/**
+ * struct kvmi_x86_ev_injected - payload of KVMI_EVENT_INJECTED
+ * @injection: what KVMI_INJECT said; for an answer with KVMI_REPLY_INJECT the
+ *	id of the event
+ * @pc: RIP before the delivery, 0 if it is not known (the CPU's own delivery of
+ *	interrupts, APICv or AVIC)
+ * @type: enum kvmi_x86_inject_type
+ * @vector: as it was asked for
+ * @error: likewise
+ * @status: KVMI_X86_INJECTED_*
+ * @before: KVMI_X86_BEFORE_*: what it had to wait for
+ * @pad: 0
+ */
+struct kvmi_x86_ev_injected {
+	__aligned_u64 injection;
+	__aligned_u64 pc;
+	__u32 type;
+	__u32 vector;
+	__u32 error;
+	__u32 status;
+	__u32 before;
+	__u32 pad;
+};
+
 #endif /* _UAPI_LINUX_KVMI_X86_H */
