@@ -40,12 +40,18 @@ static bool kvmi_reply_here(struct kvmi_vcpu *kv)
 	return smp_load_acquire(&kv->ring.tool->reply.id) == kv->open.id;
 }
 
-/*
- * The timer may have looked at an earlier event, and say so when that is closed
- * already: its word counts only if this one is overdue as well.
+/**
+ * kvmi_event_overdue - has the time limit of the open event run out?
+ * @kv: the vCPU; called on its thread
+ *
+ * Return: true if so.
  */
-static bool kvmi_event_overdue(struct kvmi_vcpu *kv)
+bool kvmi_event_overdue(struct kvmi_vcpu *kv)
 {
+	/*
+	 * The timer may have looked at an earlier event, and say so when that
+	 * is closed already: its word counts only if this one is overdue, too.
+	 */
 	return test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags) &&
 	       kv->open.deadline && time_after(jiffies, kv->open.deadline);
 }
@@ -170,6 +176,8 @@ static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
 	WRITE_ONCE(kv->open.id, 0);
 	kv->open.deadline = 0;
 	clear_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
+	if (unlikely(kv->open.stop))
+		kvmi_pause_release(kv);
 }
 
 /* As kvmi_exit_act(), but for a call in the usual case. */
@@ -263,11 +271,23 @@ static int kvmi_event_sleep(struct kvmi_vcpu *kv)
 	if (!kvmi_event_poll(kv)) {
 		WRITE_ONCE(kv->ring.header->state, KVMI_RING_SLEEPING);
 		/* kvmi_vcpu_sleep() has the barrier before it looks. */
-		ret = kvmi_vcpu_sleep(kv, kvmi_event_answered);
+		ret = kvmi_vcpu_sleep(kv, kvmi_event_answered, 0);
 	}
 	/* An answered vCPU that is paused as well stays here. */
-	if (!ret && unlikely(READ_ONCE(kv->pause_count)))
+	if (!ret && unlikely(!kvmi_vcpu_may_run(kv)))
 		ret = kvmi_vcpu_park(kv);
+	return ret;
+}
+
+/* The thread has a signal: to the VMM, the event stays open. */
+static int kvmi_event_leave(struct kvmi_vcpu *kv, int ret)
+{
+	struct kvm_vcpu *vcpu = kv->vcpu;
+
+	/* What the VMM may change before the next KVM_RUN. */
+	kvmi_regs_snapshot(kv, &kv->open.snap);
+	vcpu->run->exit_reason = KVM_EXIT_INTR;
+	vcpu->stat.signal_exits++;
 	return ret;
 }
 
@@ -280,14 +300,7 @@ static int kvmi_event_wait(struct kvmi_vcpu *kv)
 	ret = kvmi_event_sleep(kv);
 	kvm_vcpu_srcu_read_lock(vcpu);
 
-	if (ret) {
-		/* What the VMM may change before the next KVM_RUN. */
-		kvmi_regs_snapshot(kv, &kv->open.snap);
-		vcpu->run->exit_reason = KVM_EXIT_INTR;
-		vcpu->stat.signal_exits++;
-		return ret;
-	}
-	return kvmi_event_finish(kv);
+	return ret ? kvmi_event_leave(kv, ret) : kvmi_event_finish(kv);
 }
 
 static bool kvmi_ring_has_room(struct kvmi_vcpu *kv)
@@ -305,8 +318,11 @@ static int kvmi_event_wait_room(struct kvmi_vcpu *kv)
 
 	kvm_vcpu_srcu_read_unlock(kv->vcpu);
 	set_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags);
-	ret = kvmi_vcpu_sleep(kv, kvmi_ring_has_room);
+	ret = kvmi_vcpu_sleep(kv, kvmi_ring_has_room, 0);
 	clear_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags);
+	/* It may be that nobody is told, and the vCPU goes on. */
+	if (!ret)
+		ret = kvmi_vcpu_park(kv);
 	kvm_vcpu_srcu_read_lock(kv->vcpu);
 	return ret;
 }
@@ -341,6 +357,41 @@ void kvmi_event_set_timeout(struct kvmi_vm *vm, u32 timeout)
 		mod_delayed_work(system_wq, &vm->timer, 0);
 }
 
+static int kvmi_event_stop_others(struct kvmi_vcpu *kv)
+{
+	int ret;
+
+	kvm_vcpu_srcu_read_unlock(kv->vcpu);
+	ret = kvmi_pause_others(kv);
+	kvm_vcpu_srcu_read_lock(kv->vcpu);
+	return ret;
+}
+
+/* The event is open: stop the others if it is to, post its record, and wait. */
+static int kvmi_event_show(struct kvmi_vcpu *kv)
+{
+	const struct kvmi_exit *ex = &kv->open.exit;
+	int ret;
+
+	if (unlikely(kv->open.stop)) {
+		ret = kvmi_event_stop_others(kv);
+		if (ret)
+			return kvmi_event_leave(kv, ret);
+	}
+	while (!kvmi_ring_post(kv, ex, kv->open.id)) {
+		ret = kvmi_event_wait_room(kv);
+		if (ret)
+			return kvmi_event_leave(kv, ret);
+		if (kvmi_event_overdue(kv) ||
+		    test_bit(KVMI_VCPU_F_GONE, &kv->flags)) {
+			kvmi_ring_drop(&kv->ring, ex->kind);
+			return kvmi_event_finish(kv);
+		}
+	}
+	kv->open.shown = true;
+	return kvmi_event_wait(kv);
+}
+
 /**
  * kvmi_event_raise - report an exit and do what is answered
  * @kv: the vCPU; called within handle_exit or vcpu_pre_run on its thread, with
@@ -351,7 +402,6 @@ void kvmi_event_set_timeout(struct kvmi_vm *vm, u32 timeout)
  */
 int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 {
-	struct kvm_vcpu *vcpu = kv->vcpu;
 	u64 id;
 
 	if (unlikely(test_bit(KVMI_VCPU_F_GONE, &kv->flags)))
@@ -368,29 +418,14 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	id = (++kv->next_id << 16) | (kv->index & 0xffff);
 	if (ex != &kv->open.exit)
 		kv->open.exit = *ex;
+	kv->open.shown = false;
+	kv->open.stop = READ_ONCE(kv->stop_kinds) & BIT_ULL(ex->kind);
 	kvmi_event_arm_timeout(kv);
 	WRITE_ONCE(kv->open.id, id);
 	/* A tool that watches finds this before the record. */
 	WRITE_ONCE(kv->ring.header->state, KVMI_RING_POLLING);
 
-	while (!kvmi_ring_post(kv, ex, id)) {
-		int ret = kvmi_event_wait_room(kv);
-
-		if (ret) {
-			/* Nothing was shown: the exit will come again. */
-			kvmi_event_close(kv, 0);
-			kv->ring.seq--;
-			vcpu->run->exit_reason = KVM_EXIT_INTR;
-			vcpu->stat.signal_exits++;
-			return ret;
-		}
-		if (kvmi_event_overdue(kv) ||
-		    test_bit(KVMI_VCPU_F_GONE, &kv->flags)) {
-			kvmi_ring_drop(&kv->ring, ex->kind);
-			return kvmi_event_finish(kv);
-		}
-	}
-	return kvmi_event_wait(kv);
+	return kvmi_event_show(kv);
 }
 
 /**
@@ -417,10 +452,16 @@ int kvmi_event_resume(struct kvmi_vcpu *kv)
 
 	kvmi_regs_snapshot(kv, &now);
 	if (!memcmp(&now, &kv->open.snap, sizeof(now)))
-		return kvmi_event_wait(kv);
+		return kv->open.shown ? kvmi_event_wait(kv) :
+					kvmi_event_show(kv);
 
-	kvmi_event_close(kv, -ECANCELED);
 	kvmi_step_cancel(kv);
+	if (!kv->open.shown) {
+		kvmi_event_close(kv, 0);
+		kv->ring.seq--;
+		return 1;
+	}
+	kvmi_event_close(kv, -ECANCELED);
 	kv->ring.seq++;
 	if (!kvmi_ring_post(kv, &cancelled, 0))
 		kvmi_ring_drop(&kv->ring, cancelled.kind);
@@ -628,8 +669,10 @@ static int kvmi_event_check(struct kvmi_control_event *args)
 {
 	u32 both = KVMI_ACCESS_R | KVMI_ACCESS_W;
 
-	if (args->flags || args->mode > KVMI_MODE_ASYNC ||
+	if ((args->flags & ~KVMI_CONTROL_STOP) || args->mode > KVMI_MODE_ASYNC ||
 	    (args->regs & ~KVMI_REGS_ALL))
+		return -EINVAL;
+	if ((args->flags & KVMI_CONTROL_STOP) && args->mode != KVMI_MODE_SYNC)
 		return -EINVAL;
 	if (args->mask)
 		return -EOPNOTSUPP;
@@ -731,6 +774,15 @@ static void kvmi_event_set(u32 *mode, u32 *regs, u32 *cr_mode, u32 *cr_regs,
 	}
 }
 
+/* For the whole kind, also where the mode is set by register. */
+static void kvmi_event_set_stop(u64 *kinds, const struct kvmi_control_event *args)
+{
+	u64 bit = BIT_ULL(args->kind);
+
+	WRITE_ONCE(*kinds, args->flags & KVMI_CONTROL_STOP ? *kinds | bit :
+							     *kinds & ~bit);
+}
+
 /**
  * kvmi_event_control - KVMI_CONTROL_EVENT
  * @vm: vm->sem held for reading, vm->lock held
@@ -775,9 +827,12 @@ int kvmi_event_control(struct kvmi_vm *vm, struct kvmi_control_event *args)
 		kvmi_event_set(vm->def_mode, vm->def_regs, vm->def_cr_mode,
 			       vm->def_cr_regs, args);
 
+	if (all)
+		kvmi_event_set_stop(&vm->def_stop_kinds, args);
 	xa_for_each(&vm->vcpus, i, kv) {
 		if (!all && i != args->vcpu)
 			continue;
+		kvmi_event_set_stop(&kv->stop_kinds, args);
 		if (msr)
 			kvmi_event_set_msr(&kv->msrs, &kv->nr_msrs, args);
 		else

@@ -325,6 +325,7 @@ struct kvmi_job {
  * @nr_msrs: entries of @msrs in use
  * @msrs: KVMI_MAX_MSRS of them, or NULL
  * @view: id of its view; KVMI_VIEW_DEFAULT: KVM's own. Also changed by answers.
+ * @stop_kinds: bits of the kinds that stop the other vCPUs
  * @pause_count: nested pauses
  * @armed: what the back end has changed. This and what follows, up to @reply,
  *	is owned by the vCPU's thread.
@@ -348,10 +349,13 @@ struct kvmi_job {
  * @open.exit: the exit
  * @open.snap: state at which its thread left KVM_RUN
  * @open.deadline: jiffies; 0: none
+ * @open.stop: the other vCPUs are stopped meanwhile
+ * @open.shown: its record is posted
  * @next_id: the last id less the index
  * @reply: copy of the answer
  * @park_lock: serializes @parked with who reads registers meanwhile
  * @parked: its thread sleeps in kvmi, its general registers are in memory
+ * @stop_since: jiffies when its thread went to sleep in kvmi, or 0
  * @job_lock: one job at a time
  * @job: to be done by its thread, or NULL
  * @wait: where its thread sleeps
@@ -377,6 +381,7 @@ struct kvmi_vcpu {
 	u32 nr_msrs;
 	struct kvmi_msr *msrs;
 	u32 view;
+	u64 stop_kinds;
 	u32 pause_count;
 
 	struct kvmi_armed armed;
@@ -402,12 +407,15 @@ struct kvmi_vcpu {
 		struct kvmi_exit exit;
 		struct kvmi_snapshot snap;
 		unsigned long deadline;
+		bool stop;
+		bool shown;
 	} open;
 	u64 next_id;
 	struct kvmi_reply reply;
 
 	spinlock_t park_lock;			/* @parked */
 	bool parked;
+	unsigned long stop_since;
 	struct mutex job_lock;			/* one job at a time */
 	struct kvmi_job *job;
 	struct rcuwait wait;
@@ -444,7 +452,11 @@ struct kvmi_vcpu {
  * @def_nr_msrs: likewise
  * @def_msrs: likewise
  * @def_view: likewise
+ * @def_stop_kinds: likewise
  * @def_pause: likewise; pauses of all vCPUs
+ * @stop_owner: the vCPU whose event stops the others, or NULL
+ * @stoppers: how many wait for vCPUs to stand
+ * @stop_wq: the tools among them
  * @timeout: for an answer, jiffies; 0: none
  * @default_action: enum kvmi_action
  * @timer: looks for answers that are overdue
@@ -481,7 +493,11 @@ struct kvmi_vm {
 	u32 def_nr_msrs;
 	struct kvmi_msr *def_msrs;
 	u32 def_view;
+	u64 def_stop_kinds;
 	u32 def_pause;
+	struct kvmi_vcpu *stop_owner;
+	atomic_t stoppers;
+	wait_queue_head_t stop_wq;
 
 	u32 timeout;
 	u32 default_action;
@@ -622,13 +638,34 @@ struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu);
 void kvmi_vcpu_free(struct kvmi_vcpu *kv);
 int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg);
 void kvmi_vcpu_jobs(struct kvmi_vcpu *kv);
+void kvmi_vcpu_call(struct kvmi_vcpu *kv);
 void kvmi_vcpu_settle(void);
-int kvmi_vcpu_pause(struct kvmi_vm *vm, struct kvmi_vcpu *kv);
-void kvmi_vcpu_resume(struct kvmi_vcpu *kv);
 int kvmi_vcpu_park(struct kvmi_vcpu *kv);
-int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv));
+int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv),
+		    long timeout);
 u32 kvmi_vcpu_state(struct kvmi_vcpu *kv);
 void kvmi_vcpu_wake(struct kvmi_vcpu *kv);
+
+/* pause.c */
+int kvmi_pause(struct kvmi_vm *vm, struct kvmi_vcpu *only);
+int kvmi_resume(struct kvmi_vm *vm, struct kvmi_vcpu *only);
+int kvmi_pause_others(struct kvmi_vcpu *kv);
+void kvmi_pause_release(struct kvmi_vcpu *kv);
+void kvmi_pause_notify(struct kvmi_vcpu *kv);
+void kvmi_pause_ended(struct kvmi_vcpu *kv);
+
+/**
+ * kvmi_vcpu_may_run - is a vCPU not stopped, by a tool or an event of another?
+ * @kv: the vCPU
+ *
+ * Return: true if so.
+ */
+static inline bool kvmi_vcpu_may_run(struct kvmi_vcpu *kv)
+{
+	struct kvmi_vcpu *owner = READ_ONCE(kv->vm->stop_owner);
+
+	return !READ_ONCE(kv->pause_count) && (!owner || owner == kv);
+}
 
 /* ring.c */
 struct kvmi_rings *kvmi_rings_create(struct file **file);
@@ -650,6 +687,7 @@ u64 kvmi_events_supported(void);
 int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args);
 void kvmi_event_timer(struct work_struct *work);
 void kvmi_event_set_timeout(struct kvmi_vm *vm, u32 timeout);
+bool kvmi_event_overdue(struct kvmi_vcpu *kv);
 struct kvmi_msr *kvmi_msr_find(struct kvmi_vcpu *kv, u32 index);
 
 /* step.c */

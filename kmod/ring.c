@@ -303,6 +303,8 @@ bool kvmi_ring_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex, u64 id)
 	rec->size = size;
 	rec->kind = ex->kind;
 	rec->flags = id ? KVMI_EVENT_F_SYNC : 0;
+	if (unlikely(id && kv->open.stop))
+		rec->flags |= KVMI_EVENT_F_STOPPED;
 	rec->vcpu = kv->index;
 	rec->header = sizeof(*rec);
 	rec->payload = ex->size;

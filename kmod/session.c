@@ -215,61 +215,31 @@ static int kvmi_do_event(struct kvmi_session *session, union kvmi_args *args)
 static int kvmi_do_pause(struct kvmi_session *session, union kvmi_args *args)
 {
 	struct kvmi_pause *pause = &args->pause;
-	struct kvmi_vm *vm = session->vm;
-	struct kvmi_vcpu *kv;
-	unsigned long i, done;
-	int ret = 0;
+	struct kvmi_vcpu *kv = NULL;
 
 	if (pause->flags || pause->pad)
 		return -EINVAL;
 	if (pause->vcpu != KVMI_VCPU_ALL) {
-		kv = xa_load(&vm->vcpus, pause->vcpu);
-		return kv ? kvmi_vcpu_pause(vm, kv) : -ENOENT;
+		kv = xa_load(&session->vm->vcpus, pause->vcpu);
+		if (!kv)
+			return -ENOENT;
 	}
-
-	/* One after the other: the last one runs until the others stand. */
-	xa_for_each(&vm->vcpus, i, kv) {
-		ret = kvmi_vcpu_pause(vm, kv);
-		if (ret)
-			break;
-	}
-	if (!ret) {
-		vm->def_pause++;
-		return 0;
-	}
-	done = i;
-	xa_for_each(&vm->vcpus, i, kv)
-		if (i < done)
-			kvmi_vcpu_resume(kv);
-	return ret;
+	return kvmi_pause(session->vm, kv);
 }
 
 static int kvmi_do_resume(struct kvmi_session *session, union kvmi_args *args)
 {
 	struct kvmi_pause *pause = &args->pause;
-	struct kvmi_vm *vm = session->vm;
-	struct kvmi_vcpu *kv;
-	unsigned long i;
+	struct kvmi_vcpu *kv = NULL;
 
 	if (pause->flags || pause->pad)
 		return -EINVAL;
 	if (pause->vcpu != KVMI_VCPU_ALL) {
-		kv = xa_load(&vm->vcpus, pause->vcpu);
+		kv = xa_load(&session->vm->vcpus, pause->vcpu);
 		if (!kv)
 			return -ENOENT;
-		/* Those of KVMI_VCPU_ALL end by KVMI_VCPU_ALL. */
-		if (kv->pause_count <= vm->def_pause)
-			return -EINVAL;
-		kvmi_vcpu_resume(kv);
-		return 0;
 	}
-
-	if (!vm->def_pause)
-		return -EINVAL;
-	vm->def_pause--;
-	xa_for_each(&vm->vcpus, i, kv)
-		kvmi_vcpu_resume(kv);
-	return 0;
+	return kvmi_resume(session->vm, kv);
 }
 
 static int kvmi_do_get_regs(struct kvmi_session *session, union kvmi_args *args)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vCPUs: finding them from the hooks, having them do something, stopping them.
+ * vCPUs: finding them from the hooks, having them do something; their sleep.
  *
  * A vCPU's thread is met in one of four states:
  *
@@ -82,6 +82,7 @@ struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu)
 	memcpy(kv->cr_mode, vm->def_cr_mode, sizeof(kv->cr_mode));
 	memcpy(kv->cr_regs, vm->def_cr_regs, sizeof(kv->cr_regs));
 	kv->view = vm->def_view;
+	kv->stop_kinds = vm->def_stop_kinds;
 	kv->pause_count = vm->def_pause;
 	if (vm->def_nr_msrs) {
 		kv->msrs = kmemdup(vm->def_msrs,
@@ -177,8 +178,7 @@ void kvmi_vcpu_settle(void)
 	wait_event_timeout(kvmi_drain_wq, !atomic_read(&kvmi_works), HZ / 5);
 }
 
-/* Get the thread of a vCPU that is in KVM_RUN to come by. */
-static int kvmi_vcpu_call(struct kvmi_vcpu *kv)
+static int kvmi_vcpu_add_work(struct kvmi_vcpu *kv)
 {
 	struct kvm_vcpu *vcpu = kv->vcpu;
 	struct task_struct *task;
@@ -212,6 +212,25 @@ static int kvmi_vcpu_call(struct kvmi_vcpu *kv)
 		kfree(work);
 	}
 	return 0;
+}
+
+static void kvmi_vcpu_kick(struct kvmi_vcpu *kv)
+{
+	kvm_make_request(KVM_REQ_UNBLOCK, kv->vcpu);
+	kvm_call(kvm_vcpu_kick)(kv->vcpu);
+	kvmi_vcpu_wake(kv);
+}
+
+/**
+ * kvmi_vcpu_call - have the thread of a vCPU come by kvmi_vcpu_park()
+ * @kv: the vCPU
+ *
+ * If it is in KVM_RUN; it may come too early or not at all, so call again.
+ */
+void kvmi_vcpu_call(struct kvmi_vcpu *kv)
+{
+	kvmi_vcpu_add_work(kv);
+	kvmi_vcpu_kick(kv);
 }
 
 /**
@@ -278,11 +297,9 @@ int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg)
 		ret = 0;
 		pid = rcu_access_pointer(kv->vcpu->pid);
 		if (pid != called || ++tries % KVMI_JOB_ANEW == 0)
-			ret = kvmi_vcpu_call(kv);
+			ret = kvmi_vcpu_add_work(kv);
 		called = pid;
-		kvm_make_request(KVM_REQ_UNBLOCK, kv->vcpu);
-		kvm_call(kvm_vcpu_kick)(kv->vcpu);
-		kvmi_vcpu_wake(kv);
+		kvmi_vcpu_kick(kv);
 		if (!ret) {
 			long left = KVMI_JOB_RETRY;
 
@@ -313,7 +330,7 @@ int kvmi_vcpu_run_job(struct kvmi_vcpu *kv, kvmi_job_fn fn, void *arg)
 static void kvmi_vcpu_set_parked(struct kvmi_vcpu *kv, bool parked)
 {
 	spin_lock(&kv->park_lock);
-	kv->parked = parked;
+	WRITE_ONCE(kv->parked, parked);
 	spin_unlock(&kv->park_lock);
 }
 
@@ -321,20 +338,29 @@ static void kvmi_vcpu_set_parked(struct kvmi_vcpu *kv, bool parked)
  * kvmi_vcpu_sleep - wait, on the vCPU's thread, until something is so
  * @kv: the vCPU, loaded; kvm->srcu not held
  * @done: what is waited for; called often
+ * @timeout: how long at a time, jiffies; 0: as long as it takes
  *
- * Jobs are done meanwhile. Never waits for a vCPU that is being let go.
+ * Jobs are done meanwhile. Never waits for a vCPU that is being let go. Before it
+ * enters the guest, the caller must see to it that it may (kvmi_vcpu_may_run()).
  *
- * Return: 0 when @done or the vCPU is let go, -EINTR if the thread has a signal.
+ * Return: 0 when @done or the vCPU is let go, -EINTR if the thread has a signal,
+ * -ETIME.
  */
-int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv))
+int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv),
+		    long timeout)
 {
 	int ret = 0;
 
 	kvmi_regs_cache(kv->vcpu);
+	if (!kv->stop_since)
+		kv->stop_since = jiffies | 1;
 	kvmi_vcpu_set_parked(kv, true);
 	for (;;) {
 		prepare_to_rcuwait(&kv->wait);
+		/* Has a barrier: @parked is seen, or @stoppers here. */
 		set_current_state(TASK_INTERRUPTIBLE);
+		if (unlikely(atomic_read(&kv->vm->stoppers)))
+			kvmi_pause_notify(kv);
 		if (READ_ONCE(kv->job)) {
 			__set_current_state(TASK_RUNNING);
 			kvmi_vcpu_jobs(kv);
@@ -348,68 +374,41 @@ int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv))
 			ret = -EINTR;
 			break;
 		}
-		schedule();
+		if (unlikely(timeout)) {
+			if (ret) {
+				ret = -ETIME;
+				break;
+			}
+			ret = !schedule_timeout(timeout);
+		} else {
+			schedule();
+		}
 	}
 	finish_rcuwait(&kv->wait);
 	kvmi_vcpu_set_parked(kv, false);
+	/* Pairs with those of who stops vCPUs, see pause.c. */
+	smp_mb();
+	if (ret > 0)
+		ret = 0;
+	if (!ret)
+		kvmi_pause_ended(kv);
 	return ret;
 }
 
-static bool kvmi_vcpu_unpaused(struct kvmi_vcpu *kv)
-{
-	return !READ_ONCE(kv->pause_count);
-}
-
 /**
- * kvmi_vcpu_park - stay here while the vCPU is paused
+ * kvmi_vcpu_park - stay here while the vCPU is stopped
  * @kv: the vCPU, loaded; called on its thread, kvm->srcu not held
  *
  * Return: 0 to go on, -EINTR if the thread has a signal to see to first.
  */
 int kvmi_vcpu_park(struct kvmi_vcpu *kv)
 {
-	if (likely(kvmi_vcpu_unpaused(kv)))
-		return 0;
-	return kvmi_vcpu_sleep(kv, kvmi_vcpu_unpaused);
-}
+	int ret = 0;
 
-static int kvmi_vcpu_job_nothing(struct kvmi_vcpu *kv, void *arg, bool in_run)
-{
-	return 0;
-}
-
-/**
- * kvmi_vcpu_pause - stop a vCPU
- * @vm: its VM; vm->sem held for reading, vm->lock held
- * @kv: the vCPU
- *
- * The job that goes after the count is done where the vCPU then parks: in the
- * task work, in an event's wait, or outside of KVM_RUN, which the gate in
- * vcpu_pre_run keeps it from entering.
- *
- * Return: 0, or -EINTR, -ENOMEM and it is not paused.
- */
-int kvmi_vcpu_pause(struct kvmi_vm *vm, struct kvmi_vcpu *kv)
-{
-	int ret;
-
-	WRITE_ONCE(kv->pause_count, kv->pause_count + 1);
-	if (kv->pause_count > 1)
-		return 0;
-	ret = kvmi_vcpu_run_job(kv, kvmi_vcpu_job_nothing, NULL);
-	if (ret)
-		kvmi_vcpu_resume(kv);
+	while (unlikely(!kvmi_vcpu_may_run(kv)) && !ret &&
+	       !test_bit(KVMI_VCPU_F_GONE, &kv->flags))
+		ret = kvmi_vcpu_sleep(kv, kvmi_vcpu_may_run, 0);
 	return ret;
-}
-
-/**
- * kvmi_vcpu_resume - the end of one kvmi_vcpu_pause()
- * @kv: paused; vm->lock held
- */
-void kvmi_vcpu_resume(struct kvmi_vcpu *kv)
-{
-	WRITE_ONCE(kv->pause_count, kv->pause_count - 1);
-	kvmi_vcpu_wake(kv);
 }
 
 /**
@@ -426,6 +425,8 @@ u32 kvmi_vcpu_state(struct kvmi_vcpu *kv)
 		return KVMI_VCPU_PAUSED;
 	if (READ_ONCE(kv->open.id))
 		return KVMI_VCPU_EVENT;
+	if (!kvmi_vcpu_may_run(kv))
+		return KVMI_VCPU_PAUSED;
 	if (!mutex_is_locked(&vcpu->mutex))
 		return KVMI_VCPU_OUTSIDE;
 	if (READ_ONCE(vcpu->arch.mp_state) != KVM_MP_STATE_RUNNABLE ||

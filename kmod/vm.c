@@ -275,8 +275,12 @@ static void kvmi_vm_release(struct kvmi_vm *vm, bool dying)
 		WRITE_ONCE(kv->pause_count, 0);
 		/* Whoever waits for an answer stops to. */
 		set_bit(KVMI_VCPU_F_GONE, &kv->flags);
-		kvmi_vcpu_wake(kv);
 	}
+	/* Pairs with that of kvmi_pause_others(). */
+	smp_mb();
+	WRITE_ONCE(vm->stop_owner, NULL);
+	xa_for_each(&vm->vcpus, i, kv)
+		kvmi_vcpu_wake(kv);
 	mutex_unlock(&vm->lock);
 	kvmi_map_detach(vm);
 
@@ -330,6 +334,7 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size)
 	xa_init_flags(&vm->views, XA_FLAGS_ALLOC1);
 	spin_lock_init(&vm->view_lock);
 	init_waitqueue_head(&vm->wq);
+	init_waitqueue_head(&vm->stop_wq);
 	INIT_DELAYED_WORK(&vm->timer, kvmi_event_timer);
 	vm->ring_size = ring_size;
 	vm->attach_ns = ktime_get_ns();

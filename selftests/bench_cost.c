@@ -472,6 +472,64 @@ static uint64_t regs_cost(struct bench_vm *b)
 	return median(samples);
 }
 
+static __guest uint64_t spin_for_ever(void)
+{
+	for (;;)
+		guest_spin(1000);
+	return 0;
+}
+
+/* As a VMM does it: a signal to each thread, and wait until all have seen it. */
+static void stop_by_vmm(struct vmm *vm)
+{
+	int i;
+
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		atomic_store(&vm->vcpu[i].stop, true);
+		vmm_vcpu_signal(vm, i);
+	}
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		vmm_vcpu_wait(vm, i, -1);
+		atomic_store(&vm->vcpu[i].stop, false);
+		vm->vcpu[i].run->immediate_exit = 0;
+	}
+}
+
+/*
+ * Four vCPUs that run: pause and resume. What they do in between is not in the
+ * figure; that each has to get the one CPU to stop there is.
+ */
+static uint64_t pause_cost(bool by_vmm)
+{
+	static uint64_t samples[ROUNDS];
+	struct vmm *vm = vmm_create(4, 0);
+	struct kvmi_vm *kv = by_vmm ? NULL : tool_attach(vm);
+	int i, ret = 0;
+	uint64_t t;
+
+	for (i = 0; i < vm->nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, spin_for_ever, 0, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < ROUNDS; i++) {
+		/* Until each of them is in the guest again. */
+		tool_msleep(20);
+		t = rdtsc();
+		if (by_vmm) {
+			stop_by_vmm(vm);
+			vmm_start_all(vm);
+		} else {
+			ret = kvmi_vm_pause(kv);
+			ret = kvmi_vm_resume(kv) ?: ret;
+		}
+		samples[i] = rdtsc() - t;
+		KTAP_LIB_OK(ret);
+	}
+	if (kv)
+		kvmi_vm_close(kv);
+	vmm_destroy(vm);
+	return median(samples);
+}
+
 /* 64 reads of 64 bytes, each from a page of its own, in one call. */
 static uint64_t read_list_cost(struct bench_vm *b)
 {
@@ -647,6 +705,9 @@ int main(void)
 	figure("read_sg_64x64", read_list_cost(&b), "read_phys_4k", v);
 
 	figure("regs_get", regs_cost(&b), "exit_cpuid_nomodule", nomodule);
+	v = pause_cost(true);
+	figure("pause_resume_4_vmm", v, NULL, 0);
+	figure("pause_resume_4", pause_cost(false), "pause_resume_4_vmm", v);
 
 	vmm_slot_add(b.vm, 1, 0x10000000, BULK * PAGE, 0);
 	v = access_cost(&b, false);

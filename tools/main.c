@@ -130,6 +130,7 @@ static void usage(FILE *f)
 	      "  vmcs VM VCPU                the fields of its VMCS or VMCB\n"
 	      "  caps                        what the processor can, and kvmi uses\n"
 	      "  step VM                     the next instructions, one by one\n"
+	      "  pause VM                    it stands still until ^C\n"
 	      "\n"
 	      "VM: a process id, PID:FD where a process has several, or a name\n"
 	      "EVENT: cr3 cr4 cpuid bp step msr msr:MSR[:rw] mem:ADDRESS[+LENGTH][:rwx]\n"
@@ -138,7 +139,7 @@ static void usage(FILE *f)
 	      "  --vcpu N             only this vCPU (trace, regs, step)\n"
 	      "  --async              trace: do not hold the vCPU while it is printed\n"
 	      "  -n N                 trace, step: stop after N events\n"
-	      "  -d SECONDS           trace: stop after that time\n"
+	      "  -d SECONDS           trace, pause: stop after that time\n"
 	      "  --raw                mem read: the bytes as they are\n"
 	      "  --format FORMAT      mem dump: raw, elf, lime\n"
 	      "  --consistent         mem dump: stop the VM meanwhile\n"
@@ -164,6 +165,7 @@ int main(int argc, char **argv)
 		{ "step", cmd_step },
 		{ "vmcs", cmd_vmcs },
 		{ "caps", cmd_caps },
+		{ "pause", cmd_pause },
 	};
 	size_t i;
 	int ret;

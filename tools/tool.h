@@ -77,5 +77,6 @@ int cmd_trace(int argc, char **argv);
 int cmd_vmcs(int argc, char **argv);
 int cmd_caps(int argc, char **argv);
 int cmd_step(int argc, char **argv);
+int cmd_pause(int argc, char **argv);
 
 #endif

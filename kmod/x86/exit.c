@@ -256,6 +256,9 @@ static int kvmi_gate(struct kvmi_vcpu *kv)
 		ret = kvmi_step_post(kv);
 	if (kv->inject.mask && !kv->open.id)
 		kvmi_inject_hand(kv, ret > 0);
+	/* It began before a signal, which the VMM has seen to. */
+	if (kv->stop_since && ret > 0)
+		kvmi_pause_ended(kv);
 	return ret;
 }
 

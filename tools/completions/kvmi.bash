@@ -15,7 +15,7 @@ _kvmi()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words="list info trace regs mem vmcs caps step --help --version"
+		words="list info trace regs mem vmcs caps step pause --help --version"
 	elif [ "$cmd" = mem ] && [ "$COMP_CWORD" -eq 2 ]; then
 		words="read write dump"
 	else
@@ -44,6 +44,7 @@ _kvmi()
 		vmcs) words="--json $(_kvmi_vms)" ;;
 		caps) words="--json" ;;
 		step) words="-n --json --vcpu $(_kvmi_vms)" ;;
+		pause) words="-d --json $(_kvmi_vms)" ;;
 		esac
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -145,6 +145,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_MAP	(1ULL << 10)	/* KVMI_GET_MAP */
 #define KVMI_FEATURE_HOST_MSRS	(1ULL << 11)	/* KVMI_GET_HOST_MSRS */
 #define KVMI_FEATURE_INJECT	(1ULL << 12)	/* KVMI_INJECT */
+#define KVMI_FEATURE_STOP	(1ULL << 13)	/* KVMI_CONTROL_STOP */
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
 
 /**
@@ -511,6 +512,7 @@ enum kvmi_event_kind {
 
 /* Bits of kvmi_event.flags. */
 #define KVMI_EVENT_F_SYNC	(1U << 0)	/* the vCPU waits for an answer */
+#define KVMI_EVENT_F_STOPPED	(1U << 1)	/* ... and the others are stopped */
 
 /**
  * struct kvmi_event - header of every record in a ring
@@ -628,10 +630,18 @@ enum kvmi_event_mode {
 	KVMI_MODE_ASYNC = 2,
 };
 
+/* Bits of kvmi_control_event.flags. */
+/*
+ * The event stops all other vCPUs before it is posted, until it is answered. With
+ * KVMI_MODE_SYNC; for control registers and MSRs: all of the kind. Of two at a
+ * time the second one is posted when the first is answered.
+ */
+#define KVMI_CONTROL_STOP	(1U << 0)
+
 /**
  * struct kvmi_control_event - argument of KVMI_CONTROL_EVENT
  * @size: sizeof(struct kvmi_control_event)
- * @flags: must be 0
+ * @flags: KVMI_CONTROL_*
  * @vcpu: index of the vCPU, or KVMI_VCPU_ALL (then also for vCPUs to come)
  * @kind: enum kvmi_event_kind
  * @mode: enum kvmi_event_mode
