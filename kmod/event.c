@@ -73,6 +73,14 @@ static void kvmi_reply_copy(struct kvmi_vcpu *kv)
 		reply->gprs = from->gprs;
 	if (reply->flags & KVMI_REPLY_INJECT)
 		reply->inject = from->inject;
+	if (reply->flags & KVMI_REPLY_VALUE)
+		reply->value = from->value;
+	if (reply->flags & KVMI_REPLY_SETS) {
+		reply->sets = READ_ONCE(from->sets);
+		reply->pad2 = from->pad2;
+		memcpy(reply->set_data, from->set_data,
+		       kvmi_regs_size(reply->sets & KVMI_REGS_ALL));
+	}
 }
 
 /* Of a newer tool: all that is not known here must be zero. */
@@ -86,25 +94,38 @@ static bool kvmi_reply_fits(struct kvmi_vcpu *kv)
 			   size - sizeof(kv->reply));
 }
 
-/* The last part of the check, as it can succeed but once. */
-static int kvmi_reply_inject(struct kvmi_vcpu *kv, bool steps)
+/* What came later than the first version of struct kvmi_reply. */
+static int kvmi_reply_check_more(struct kvmi_vcpu *kv, bool steps)
 {
 	const struct kvmi_reply *reply = &kv->reply;
 	int ret;
-	u64 id;
 
-	if (reply->size < offsetofend(struct kvmi_reply, inject) || steps ||
-	    reply->action == KVMI_ACTION_CRASH)
+	BUILD_BUG_ON(KVMI_REGS_MAX_SIZE > KVMI_REPLY_MAX_SETS);
+	if (reply->flags & KVMI_REPLY_INJECT) {
+		if (reply->size < offsetofend(struct kvmi_reply, inject) ||
+		    steps || reply->action == KVMI_ACTION_CRASH)
+			return -EINVAL;
+		ret = kvmi_inject_check(&reply->inject);
+		if (ret)
+			return ret;
+		ret = kvmi_inject_can(kv, &reply->inject);
+		if (ret)
+			return ret;
+	}
+	if (reply->flags & KVMI_REPLY_VALUE) {
+		if (reply->size < offsetofend(struct kvmi_reply, value) ||
+		    reply->action != KVMI_ACTION_CONTINUE ||
+		    kv->open.exit.value == KVMI_VALUE_NONE)
+			return -EINVAL;
+	}
+	if (!(reply->flags & KVMI_REPLY_SETS))
+		return 0;
+	if (reply->size < offsetofend(struct kvmi_reply, set_data) ||
+	    !reply->sets || reply->pad2 ||
+	    (reply->sets & ~(KVMI_REGS_ALL & ~KVMI_REGS_GENERAL)))
 		return -EINVAL;
-	ret = kvmi_inject_check(&reply->inject);
-	if (ret)
-		return ret;
-	ret = kvmi_inject_queue(kv, &reply->inject, &id);
-	if (ret)
-		return ret;
-	/* The tool knows the event's. */
-	kv->inject.slot[reply->inject.type].id = kv->open.id;
-	return 0;
+	/* KVM has the last word, and can refuse: so nothing is done before. */
+	return kvmi_regs_set(kv, reply->sets, kv->reply.set_data);
 }
 
 static int kvmi_reply_check(struct kvmi_vcpu *kv)
@@ -121,7 +142,8 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 		return -E2BIG;
 	if (reply->flags & ~(KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
 			     KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP |
-			     KVMI_REPLY_INJECT))
+			     KVMI_REPLY_INJECT | KVMI_REPLY_VALUE |
+			     KVMI_REPLY_SETS))
 		return -EINVAL;
 	if (reply->pad)
 		return -EINVAL;
@@ -161,8 +183,10 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 	} else if (reply->reg_mask) {
 		return -EINVAL;
 	}
-	return reply->flags & KVMI_REPLY_INJECT ?
-	       kvmi_reply_inject(kv, steps) : 0;
+	if (likely(!(reply->flags & (KVMI_REPLY_INJECT | KVMI_REPLY_VALUE |
+				     KVMI_REPLY_SETS))))
+		return 0;
+	return kvmi_reply_check_more(kv, steps);
 }
 
 static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
@@ -195,6 +219,7 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	struct kvmi_reply *reply = &kv->reply;
 	u32 action = READ_ONCE(kv->vm->default_action);
 	bool replied = false;
+	u64 id, injection;
 	int error = 0;
 
 	/* Let go: re-entering the guest repeats the exit, unwatched. */
@@ -216,9 +241,14 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	} else {
 		error = -ETIMEDOUT;
 	}
+	id = kv->open.id;
 	kvmi_event_close(kv, error);
 
 	if (replied) {
+		/* Its record names the event, which the tool knows. */
+		if ((reply->flags & KVMI_REPLY_INJECT) &&
+		    !kvmi_inject_queue(kv, &reply->inject, &injection))
+			kv->inject.slot[reply->inject.type].id = id;
 		if (reply->flags & KVMI_REPLY_REGS)
 			kvmi_regs_set_gprs(kv, reply->reg_mask, &reply->gprs);
 		if (reply->flags & KVMI_REPLY_VIEW)
@@ -239,6 +269,8 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	case KVMI_ACTION_CRASH:
 		return kvmi_exit_crash(kv);
 	default:
+		if (unlikely(replied && (reply->flags & KVMI_REPLY_VALUE)))
+			return kvmi_regs_act_with(kv, ex, reply->value);
 		return kvmi_event_continue(kv, ex);
 	}
 }

@@ -107,12 +107,28 @@ enum kvmi_continue {
 };
 
 /**
+ * enum kvmi_value - where an instruction has the value that it moves
+ * @KVMI_VALUE_NONE: it moves none
+ * @KVMI_VALUE_REG: in a register, which it reads
+ * @KVMI_VALUE_EDX_EAX: in EDX:EAX, which it reads
+ * @KVMI_VALUE_TO_EDX_EAX: in EDX:EAX, which it writes
+ */
+enum kvmi_value {
+	KVMI_VALUE_NONE,
+	KVMI_VALUE_REG,
+	KVMI_VALUE_EDX_EAX,
+	KVMI_VALUE_TO_EDX_EAX,
+};
+
+/**
  * struct kvmi_exit - an exit that is an event
  * @kind: enum kvmi_event_kind
  * @cont: enum kvmi_continue
  * @mode: enum kvmi_event_mode
  * @regs: register sets that go along
  * @skip: KVMI_ACTION_SKIP makes sense
+ * @value: so does KVMI_REPLY_VALUE: enum kvmi_value
+ * @source: KVMI_VALUE_REG: the register that has the instruction's value
  * @size: bytes of @payload in use
  * @payload: struct kvmi_*ev_*
  */
@@ -122,6 +138,8 @@ struct kvmi_exit {
 	u32 mode;
 	u32 regs;
 	bool skip;
+	u8 value;
+	u8 source;
 	u32 size;
 	union {
 		struct kvmi_ev_cancelled cancelled;
@@ -994,6 +1012,8 @@ void kvmi_regs_fill(struct kvmi_vcpu *kv, u32 sets, void *buf);
 void kvmi_regs_set_gprs(struct kvmi_vcpu *kv, u32 mask,
 			const struct kvmi_x86_gprs *gprs);
 int kvmi_regs_rw(struct kvmi_vm *vm, struct kvmi_regs *args, bool write);
+int kvmi_regs_set(struct kvmi_vcpu *kv, u32 sets, void *buf);
+int kvmi_regs_act_with(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u64 value);
 void kvmi_regs_snapshot(struct kvmi_vcpu *kv, struct kvmi_snapshot *snap);
 
 /* x86/state.c */
@@ -1015,6 +1035,7 @@ int kvmi_state_msrs(struct kvmi_vm *vm, struct kvmi_msrs *args, bool write);
 
 /* x86/inject.c */
 int kvmi_inject_check(const struct kvmi_x86_injection *what);
+int kvmi_inject_can(struct kvmi_vcpu *kv, const struct kvmi_x86_injection *what);
 int kvmi_inject_queue(struct kvmi_vcpu *kv,
 		      const struct kvmi_x86_injection *what, u64 *id);
 void kvmi_inject_hand(struct kvmi_vcpu *kv, bool hand);
@@ -1024,6 +1045,7 @@ int kvmi_inject(struct kvmi_vm *vm, struct kvmi_inject *args);
 
 /* x86/insn.c */
 int kvmi_insn_soft_int(struct kvmi_vcpu *kv);
-int kvmi_insn_mov_cr(struct kvmi_vcpu *kv, u32 cr, u64 *value, u32 *len);
+int kvmi_insn_mov_cr(struct kvmi_vcpu *kv, u32 cr, u64 *value, u32 *len,
+		     u8 *reg);
 
 #endif /* KVMI_H */

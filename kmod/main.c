@@ -59,7 +59,8 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 			   BIT(KVMI_ACTION_SKIP) | BIT(KVMI_ACTION_CRASH);
 	caps.out_reply_flags = KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
 			       KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP |
-			       KVMI_REPLY_INJECT;
+			       KVMI_REPLY_INJECT | KVMI_REPLY_VALUE |
+			       KVMI_REPLY_SETS;
 	caps.out_regs = KVMI_REGS_ALL;
 	caps.out_regs_set = KVMI_REGS_ALL;
 	if (vendor == KVMI_VENDOR_AMD)

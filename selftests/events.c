@@ -3,6 +3,7 @@
  * Events that an instruction of the guest raises, and what can be answered: the
  * guest tells what it saw of each.
  */
+#include <pthread.h>
 #include <unistd.h>
 
 #include "lib/tool.h"
@@ -338,6 +339,175 @@ KTAP_CASE(cr_write_replaced, "E1 A2 A3")
 				       kvmi_event_cr(ev)->old | CR4_DE));
 	tool_answer(kv, ev, &reply);
 	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), CR4_DE);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* Another value is written, or read, and the guest's registers are what they were. */
+static __guest uint64_t write_and_compare(uint64_t cr4)
+{
+	uint64_t reg = guest_read_cr3(), lo = 0x11, hi = 0x22, old;
+
+	asm volatile("mov %0, %%cr3" : "+r" (reg) : : "memory");
+	GUEST_EQ(reg, GUEST_PML4);
+	GUEST_EQ(guest_read_cr3(), GUEST_PML4 | 8);
+	reg = cr4 = guest_read_cr4();
+	asm volatile("mov %0, %%cr4" : "+r" (reg) : : "memory");
+	GUEST_EQ(reg, cr4);
+	GUEST_EQ(guest_read_cr4(), cr4 | CR4_TSD);
+	old = guest_rdmsr(MSR_LSTAR);
+	asm volatile("wrmsr" : "+a" (lo), "+d" (hi) : "c" (MSR_LSTAR) : "memory");
+	GUEST_EQ(lo, 0x11);
+	GUEST_EQ(hi, 0x22);
+	/* The tool has this read answered, too. */
+	GUEST_EQ(guest_rdmsr(MSR_LSTAR), 0x123456789);
+	return old;
+}
+
+KTAP_CASE_SMP(value_replaced, "A2 E1 E5")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	struct kvmi_reply reply;
+	int i, n;
+
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, KVMI_VCPU_ALL, 3, KVMI_MODE_SYNC, 0));
+	KTAP_LIB_OK(kvmi_event_watch_cr(kv, KVMI_VCPU_ALL, 4, KVMI_MODE_SYNC, 0));
+	KTAP_LIB_OK(kvmi_event_watch_msr(kv, KVMI_VCPU_ALL, MSR_LSTAR,
+					 KVMI_ACCESS_R | KVMI_ACCESS_W,
+					 KVMI_MODE_SYNC, 0));
+	for (i = 0; i < nr_vcpus; i++) {
+		vmm_vcpu_set_entry(vm, i, write_and_compare, 0, 0, 0);
+		vmm_vcpu_start(vm, i);
+		for (n = 0; n < 5; n++) {
+			ev = tool_wait(kv, n < 2 ? KVMI_EVENT_X86_CR :
+						   KVMI_EVENT_X86_MSR);
+			kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
+			if (n == 0)
+				kvmi_reply_set_value(&reply, GUEST_PML4 | 8);
+			if (n == 1)
+				kvmi_reply_set_value(&reply, CR4_TSD |
+						     kvmi_event_cr(ev)->old);
+			if (n == 3)
+				kvmi_reply_set_value(&reply, 0xffffffff81000000);
+			if (n == 4)
+				kvmi_reply_set_value(&reply, 0x123456789);
+			tool_answer(kv, ev, &reply);
+		}
+		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
+		KTAP_EQ(vmm_vcpu_get_msr(vm, i, MSR_LSTAR), 0xffffffff81000000);
+	}
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+static __guest uint64_t cpuid_then_tsd(void)
+{
+	guest_cpuid(LEAF, 0);
+	return guest_read_cr4() & CR4_TSD;
+}
+
+/* Register sets with an answer: all that was asked for, or a bad answer. */
+KTAP_CASE_SMP(register_sets_set, "A3 D6")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	struct {
+		struct kvmi_x86_control control;
+		struct kvmi_x86_debug debug;
+	} regs;
+	struct kvmi_x86_debug debug;
+	struct kvmi_vcpu_info info;
+	struct kvmi_reply reply;
+	int i, n;
+
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
+	for (i = 0; i < nr_vcpus; i++) {
+		for (n = 0; n < 3; n++) {
+			vmm_vcpu_set_entry(vm, i, cpuid_then_tsd, 0, 0, 0);
+			vmm_vcpu_start(vm, i);
+			ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+			KTAP_LIB_OK(kvmi_vcpu_get_regs(kv, i, KVMI_REGS_CONTROL |
+						       KVMI_REGS_DEBUG, &regs,
+						       sizeof(regs)));
+			regs.control.cr4 |= CR4_TSD;
+			regs.debug.dr[1] = 0x1000 + n;
+			/* A reserved bit; or a set that is not for this. */
+			if (n == 0)
+				regs.control.cr4 |= 1ULL << 40;
+			kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
+			KTAP_LIB_OK(kvmi_reply_set_regs(&reply,
+					KVMI_REGS_CONTROL | KVMI_REGS_DEBUG |
+					(n == 1 ? KVMI_REGS_GENERAL : 0), &regs,
+					sizeof(regs)));
+			tool_answer(kv, ev, &reply);
+			KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE),
+				n == 2 ? CR4_TSD : 0);
+			KTAP_LIB_OK(kvmi_vcpu_get_debug(kv, i, &debug));
+			KTAP_EQ(debug.dr[1], n == 2 ? 0x1002 : 0);
+			KTAP_LIB_OK(kvmi_vcpu_get_info(kv, i, &info));
+			KTAP_EQ(info.out_bad_replies, n == 2 ? 2 : n + 1);
+		}
+	}
+	/* A value where there is none to replace. */
+	vmm_vcpu_set_entry(vm, 0, cpuid_then_tsd, 0, 0, 0);
+	vmm_vcpu_start(vm, 0);
+	ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+	kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
+	kvmi_reply_set_value(&reply, 1);
+	tool_answer(kv, ev, &reply);
+	vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE);
+	KTAP_LIB_OK(kvmi_vcpu_get_info(kv, 0, &info));
+	KTAP_EQ(info.out_bad_replies, 3);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* Answers from a thread of their own, the last vCPU's first. */
+struct late_answer {
+	struct kvmi_vm *kv;
+	uint32_t vcpu;
+	uint64_t id;
+};
+
+static void *answer_late(void *arg)
+{
+	const struct late_answer *late = arg;
+	struct kvmi_reply reply;
+
+	kvmi_reply_init(&reply, KVMI_ACTION_SKIP);
+	KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RAX, late->vcpu));
+	KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RCX, 0));
+	KTAP_LIB_OK(kvmi_event_answer_id(late->kv, late->vcpu, late->id, &reply));
+	return NULL;
+}
+
+KTAP_CASE_SMP(any_order_any_thread, "A7")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	struct late_answer late[8] = {};
+	const struct kvmi_event *ev;
+	pthread_t thread;
+	int i;
+
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, cpuid_one, 0, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < nr_vcpus; i++) {
+		ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+		late[ev->vcpu] = (struct late_answer){ kv, ev->vcpu, ev->id };
+	}
+	for (i = nr_vcpus - 1; i >= 0; i--) {
+		KTAP_ASSERT(vmm_vcpu_running(vm, i));
+		pthread_create(&thread, NULL, answer_late, &late[i]);
+		pthread_join(thread, NULL);
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE),
+			(uint64_t)i << 32);
+	}
 	kvmi_vm_close(kv);
 	vmm_destroy(vm);
 }

@@ -421,6 +421,7 @@ void kvmi_exit_cpuid(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 insn_len)
 	ex->regs = kv->regs[KVMI_EVENT_X86_CPUID];
 	ex->cont = KVMI_CONT_ORIG;
 	ex->skip = true;
+	ex->value = KVMI_VALUE_NONE;
 	ex->size = sizeof(*ev);
 }
 
@@ -461,6 +462,7 @@ bool kvmi_exit_msr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, bool write)
 	ex->regs = READ_ONCE(msr->regs[write]);
 	ex->cont = KVMI_CONT_ORIG;
 	ex->skip = true;
+	ex->value = write ? KVMI_VALUE_EDX_EAX : KVMI_VALUE_TO_EDX_EAX;
 	ex->size = sizeof(*ev);
 	return true;
 }
@@ -486,5 +488,6 @@ void kvmi_exit_breakpoint(struct kvmi_vcpu *kv, struct kvmi_exit *ex,
 	/* KVM would send it to the VMM, whether that debugs or not. */
 	ex->cont = KVMI_CONT_VENDOR;
 	ex->skip = true;
+	ex->value = KVMI_VALUE_NONE;
 	ex->size = sizeof(*ev);
 }

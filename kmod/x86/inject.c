@@ -114,25 +114,40 @@ static bool kvmi_inject_masked(struct kvmi_vcpu *kv, u32 type)
 }
 
 /**
+ * kvmi_inject_can - would kvmi_inject_queue() take it?
+ * @kv: the vCPU, loaded; called on its thread, or with vcpu->mutex held
+ * @what: after kvmi_inject_check()
+ *
+ * Return: 0; -EAGAIN: there is one of this type on its way already, or with
+ * KVMI_X86_INJECT_NOW something is in its way.
+ */
+int kvmi_inject_can(struct kvmi_vcpu *kv, const struct kvmi_x86_injection *what)
+{
+	if (kv->inject.slot[what->type].state != KVMI_INJECT_NONE)
+		return -EAGAIN;
+	if ((what->flags & KVMI_X86_INJECT_NOW) &&
+	    (kvmi_inject_busy(kv) || kvmi_inject_masked(kv, what->type)))
+		return -EAGAIN;
+	return 0;
+}
+
+/**
  * kvmi_inject_queue - have a vCPU take an exception, interrupt or NMI
  * @kv: the vCPU, loaded; called on its thread, or with vcpu->mutex held
  * @what: after kvmi_inject_check()
  * @id: set to what the record of its delivery is to name
  *
- * Return: 0; -EAGAIN: there is one of this type on its way already, or with
- * KVMI_X86_INJECT_NOW something is in its way.
+ * Return: 0, or as kvmi_inject_can().
  */
 int kvmi_inject_queue(struct kvmi_vcpu *kv,
 		      const struct kvmi_x86_injection *what, u64 *id)
 {
 	struct kvmi_injection *slot = &kv->inject.slot[what->type];
 
-	if (slot->state != KVMI_INJECT_NONE)
-		return -EAGAIN;
-	if ((what->flags & KVMI_X86_INJECT_NOW) &&
-	    (kvmi_inject_busy(kv) || kvmi_inject_masked(kv, what->type)))
-		return -EAGAIN;
+	int ret = kvmi_inject_can(kv, what);
 
+	if (ret)
+		return ret;
 	memset(slot, 0, sizeof(*slot));
 	slot->what = *what;
 	slot->id = (++kv->next_id << 16) | (kv->index & 0xffff);

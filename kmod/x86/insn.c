@@ -44,13 +44,15 @@ static int kvmi_insn_fetch(struct kvmi_vcpu *kv, u8 *buf)
  * @cr: number of the control register
  * @value: set to the source register
  * @len: set to the length of the instruction
+ * @reg: set to the source register
  *
  * APM volume 3, "MOV CRn": 0F 22 /r, always with a register operand; prefixes
  * but REX have no effect.
  *
  * Return: 0; -EINVAL if it is another instruction, or cannot be read.
  */
-int kvmi_insn_mov_cr(struct kvmi_vcpu *kv, u32 cr, u64 *value, u32 *len)
+int kvmi_insn_mov_cr(struct kvmi_vcpu *kv, u32 cr, u64 *value, u32 *len,
+		     u8 *reg)
 {
 	u8 insn[INSN_MAX] = {};
 	bool l = false;
@@ -77,7 +79,8 @@ int kvmi_insn_mov_cr(struct kvmi_vcpu *kv, u32 cr, u64 *value, u32 *len)
 	if ((modrm >> 3 & 7) != cr)
 		return -EINVAL;
 
-	*value = kvmi_reg_read(kv->vcpu, (modrm & 7) | (rex & 1) << 3);
+	*reg = (modrm & 7) | (rex & 1) << 3;
+	*value = kvmi_reg_read(kv->vcpu, *reg);
 	if (!l)
 		*value = (u32)*value;
 	*len = i + 3;

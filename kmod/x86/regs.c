@@ -447,6 +447,64 @@ static int kvmi_regs_do(struct kvmi_vcpu *kv, void *arg, bool in_run)
 	return ret;
 }
 
+/**
+ * kvmi_regs_set - KVMI_REPLY_SETS
+ * @kv: the vCPU, loaded; called on its thread within KVM_RUN
+ * @sets: KVMI_REGS_*
+ * @buf: values
+ *
+ * Return: 0; -EINVAL, -ENOMEM and nothing is set.
+ */
+int kvmi_regs_set(struct kvmi_vcpu *kv, u32 sets, void *buf)
+{
+	struct kvmi_regs_job job = { .sets = sets, .write = true, .buf = buf };
+	int ret;
+
+	ret = kvmi_regs_check(sets, buf);
+	if (ret)
+		return ret;
+	job.old = kmalloc(kvmi_regs_size(sets), GFP_KERNEL_ACCOUNT);
+	if (!job.old)
+		return -ENOMEM;
+	ret = kvmi_regs_do(kv, &job, true);
+	kfree(job.old);
+	return ret;
+}
+
+/**
+ * kvmi_regs_act_with - KVMI_REPLY_VALUE: continue, with another value
+ * @kv: the vCPU; called on its thread, kvm->srcu held
+ * @ex: the exit; its @value is not KVMI_VALUE_NONE
+ * @value: what the instruction is to move
+ *
+ * KVM takes the value from the guest's registers, which have it for that moment.
+ *
+ * Return: as kvm_x86_ops.handle_exit.
+ */
+int kvmi_regs_act_with(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u64 value)
+{
+	struct kvm_vcpu *vcpu = kv->vcpu;
+	int reg = ex->value == KVMI_VALUE_REG ? ex->source : VCPU_REGS_RAX;
+	u64 old = kvmi_reg_read(vcpu, reg);
+	u64 rdx = kvmi_reg_read(vcpu, VCPU_REGS_RDX);
+	int ret;
+
+	if (ex->value == KVMI_VALUE_REG) {
+		kvmi_reg_write(vcpu, reg, value);
+	} else {
+		kvmi_reg_write(vcpu, VCPU_REGS_RAX, lower_32_bits(value));
+		kvmi_reg_write(vcpu, VCPU_REGS_RDX, upper_32_bits(value));
+	}
+	if (ex->value == KVMI_VALUE_TO_EDX_EAX)
+		return kvmi_exit_skip(kv);
+
+	ret = kvmi_exit_act(kv, ex);
+	kvmi_reg_write(vcpu, reg, old);
+	if (ex->value == KVMI_VALUE_EDX_EAX)
+		kvmi_reg_write(vcpu, VCPU_REGS_RDX, rdx);
+	return ret;
+}
+
 /* Of one that is parked, without waking it: see kvmi_vcpu_sleep(). */
 static bool kvmi_regs_get_parked(struct kvmi_vcpu *kv, void *buf)
 {

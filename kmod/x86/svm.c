@@ -314,10 +314,12 @@ static bool kvmi_svm_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 cr)
 
 	/* Decode assists name the register; without, the instruction does. */
 	if (boot_cpu_has(X86_FEATURE_DECODEASSISTS) && (info & CR_VALID)) {
-		ev->new_value = kvmi_reg_read(kv->vcpu, info & 15);
+		ex->source = info & 15;
+		ev->new_value = kvmi_reg_read(kv->vcpu, ex->source);
 		if (!kvmi_regs_64bit(kv->vcpu))
 			ev->new_value = (u32)ev->new_value;
-	} else if (kvmi_insn_mov_cr(kv, cr, &ev->new_value, &ev->insn_len)) {
+	} else if (kvmi_insn_mov_cr(kv, cr, &ev->new_value, &ev->insn_len,
+				    &ex->source)) {
 		return false;
 	}
 
@@ -326,6 +328,7 @@ static bool kvmi_svm_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 cr)
 	ex->regs = kv->cr_regs[i];
 	ex->cont = KVMI_CONT_ORIG;
 	ex->skip = true;
+	ex->value = KVMI_VALUE_REG;
 	ex->size = sizeof(*ev);
 	return true;
 }

@@ -328,6 +328,8 @@ static bool kvmi_vmx_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u64 qual)
 	/* KVM warns at a CR3 exit that it did not ask for. */
 	ex->cont = cr == 3 ? KVMI_CONT_VENDOR : KVMI_CONT_ORIG;
 	ex->skip = true;
+	ex->value = KVMI_VALUE_REG;
+	ex->source = QUAL_CR_REG(qual);
 	ex->size = sizeof(*ev);
 	return true;
 }

@@ -396,6 +396,9 @@ KVMI_API int kvmi_reply_set_gpr(struct kvmi_reply *reply, unsigned int gpr,
 KVMI_API void kvmi_reply_set_view(struct kvmi_reply *reply, uint32_t view);
 KVMI_API void kvmi_reply_step(struct kvmi_reply *reply);
 KVMI_API void kvmi_reply_fast_step(struct kvmi_reply *reply, uint32_t view);
+KVMI_API void kvmi_reply_set_value(struct kvmi_reply *reply, uint64_t value);
+KVMI_API int kvmi_reply_set_regs(struct kvmi_reply *reply, uint32_t sets,
+				 const void *buf, size_t size);
 KVMI_API void kvmi_reply_inject(struct kvmi_reply *reply,
 				const struct kvmi_x86_injection *what);
 

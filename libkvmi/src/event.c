@@ -622,7 +622,8 @@ kvmi_event_segments(const struct kvmi_event *event)
  */
 void kvmi_reply_init(struct kvmi_reply *reply, enum kvmi_action action)
 {
-	memset(reply, 0, sizeof(*reply));
+	/* The room for register sets stays as it is until it is used. */
+	memset(reply, 0, offsetof(struct kvmi_reply, set_data));
 	reply->size = sizeof(*reply);
 	reply->action = action;
 }
@@ -687,4 +688,41 @@ void kvmi_reply_inject(struct kvmi_reply *reply,
 {
 	reply->flags |= KVMI_REPLY_INJECT;
 	reply->inject = *what;
+}
+
+/**
+ * kvmi_reply_set_value() - Another value than the guest's own
+ * @reply: the answer; its action is KVMI_ACTION_CONTINUE
+ * @value: what is written to the control register or MSR in its place, or what
+ *	the guest reads from the MSR
+ *
+ * Other than with a register that is set, the guest does not see it there.
+ */
+void kvmi_reply_set_value(struct kvmi_reply *reply, uint64_t value)
+{
+	reply->flags |= KVMI_REPLY_VALUE;
+	reply->value = value;
+}
+
+/**
+ * kvmi_reply_set_regs() - Also set register sets
+ * @reply: the answer
+ * @sets: KVMI_REGS_* but KVMI_REGS_GENERAL, for which there is
+ *	kvmi_reply_set_gpr()
+ * @buf: the values, in order of bits, without gaps
+ * @size: bytes at @buf
+ *
+ * Return: 0, or -EINVAL if there is no room for so much.
+ */
+int kvmi_reply_set_regs(struct kvmi_reply *reply, uint32_t sets,
+			const void *buf, size_t size)
+{
+	if (size > sizeof(reply->set_data))
+		return kvmi_error_set(-EINVAL, "no room for %zu bytes of registers",
+				      size);
+	reply->flags |= KVMI_REPLY_SETS;
+	reply->sets = sets;
+	memset(reply->set_data, 0, sizeof(reply->set_data));
+	memcpy(reply->set_data, buf, size);
+	return 0;
 }

@@ -206,6 +206,10 @@ int kvmi_ring_next(struct kvmi_ring *ring, const struct kvmi_event **event)
 	return kvmi_ring_peek(ring, event);
 }
 
+#define LATER_PARTS	(KVMI_REPLY_INJECT | KVMI_REPLY_VALUE | KVMI_REPLY_SETS)
+/* Of struct kvmi_reply as it was in the beginning. */
+#define FIRST_SIZE	offsetof(struct kvmi_reply, inject)
+
 int kvmi_ring_write_reply(struct kvmi_ring *ring, uint64_t id,
 			  const struct kvmi_reply *reply)
 {
@@ -214,7 +218,8 @@ int kvmi_ring_write_reply(struct kvmi_ring *ring, uint64_t id,
 	/* Until the id is there, what is written is no answer to anything. */
 	WRITE_ONCE(to->id, 0);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	to->size = sizeof(*to);
+	/* Without the parts that came later, an older kernel takes it as well. */
+	to->size = reply->flags & LATER_PARTS ? sizeof(*to) : FIRST_SIZE;
 	to->action = reply->action;
 	to->flags = reply->flags;
 	to->view = reply->view;
@@ -224,6 +229,13 @@ int kvmi_ring_write_reply(struct kvmi_ring *ring, uint64_t id,
 		to->gprs = reply->gprs;
 	if (reply->flags & KVMI_REPLY_INJECT)
 		to->inject = reply->inject;
+	if (reply->flags & KVMI_REPLY_VALUE)
+		to->value = reply->value;
+	if (reply->flags & KVMI_REPLY_SETS) {
+		to->sets = reply->sets;
+		to->pad2 = reply->pad2;
+		memcpy(to->set_data, reply->set_data, sizeof(to->set_data));
+	}
 	store_release(&to->id, id);
 	full_barrier();
 	return READ_ONCE(ring->header->state) == KVMI_RING_SLEEPING;

@@ -699,6 +699,17 @@ enum kvmi_action {
 #define KVMI_REPLY_FAST_STEP	(1U << 3)
 /* Inject something after the action; not with a step. */
 #define KVMI_REPLY_INJECT	(1U << 4)
+/*
+ * Write value, or have the guest read it, in place of its own: with
+ * KVMI_ACTION_CONTINUE on KVMI_EVENT_X86_CR and KVMI_EVENT_X86_MSR. The guest's
+ * registers do not show it.
+ */
+#define KVMI_REPLY_VALUE	(1U << 5)
+/* Set the register sets of sets before the action: all of them, or a bad reply. */
+#define KVMI_REPLY_SETS		(1U << 6)
+
+/* KVMI_REPLY_MAX_SETS - room for register sets in a reply, bytes */
+#define KVMI_REPLY_MAX_SETS	1024
 
 /**
  * struct kvmi_reply - answer to an event with KVMI_EVENT_F_SYNC
@@ -716,6 +727,10 @@ enum kvmi_action {
  * @gprs: the registers; read with KVMI_REPLY_REGS alone
  * @inject: for KVMI_REPLY_INJECT; EAGAIN, see KVMI_INJECT, makes the reply bad.
  *	With KVMI_ACTION_RETRY it comes before the instruction
+ * @value: for KVMI_REPLY_VALUE
+ * @sets: for KVMI_REPLY_SETS: KVMI_REGS_* but KVMI_REGS_GENERAL
+ * @pad2: 0
+ * @set_data: these, as for KVMI_SET_REGS
  *
  * More may come behind, as the page has room: a kernel that does not know all of
  * @size takes it if the rest is zero.
@@ -734,6 +749,10 @@ struct kvmi_reply {
 	__aligned_u64 id;
 	struct kvmi_x86_gprs gprs;
 	struct kvmi_x86_injection inject;
+	__aligned_u64 value;
+	__u32 sets;
+	__u32 pad2;
+	__u8 set_data[KVMI_REPLY_MAX_SETS] __attribute__((aligned(8)));
 };
 
 /* Bits of kvmi_ring_tool.flags. */
