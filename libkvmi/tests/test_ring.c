@@ -471,7 +471,8 @@ static void answer_to_polling(void **state)
 	assert_int_equal(kvmi_ring_answer(ring, 1234, &reply), 0);
 	assert_int_equal(k.nr_waits, 0);
 	assert_int_equal(k.tool[0]->reply.id, 1234);
-	assert_int_equal(k.tool[0]->reply.size, sizeof(reply));
+	assert_int_equal(k.tool[0]->reply.size,
+			 offsetof(struct kvmi_reply, inject));
 	assert_int_equal(k.tool[0]->reply.action, KVMI_ACTION_SKIP);
 	assert_int_equal(k.tool[0]->reply.flags,
 			 KVMI_REPLY_REGS | KVMI_REPLY_FAST_STEP);
