@@ -451,7 +451,8 @@ int cmd_mem(int argc, char **argv)
 	if (a.format || a.consistent)
 		return usage_error("only kvmi mem dump takes such an option");
 	if (argc < 4 || (strcmp(argv[0], "read") && strcmp(argv[0], "write")))
-		return usage_error("kvmi mem read VM ADDRESS LENGTH, or write VM ADDRESS BYTE..., or dump VM FILE");
+		return usage_error("kvmi mem read VM ADDRESS LENGTH, write VM ADDRESS BYTE..., %s",
+				   "or dump VM FILE");
 	write = !strcmp(argv[0], "write");
 	if (!parse_number(argv[2], &gpa))
 		return usage_error("%s is no address", argv[2]);

@@ -216,6 +216,8 @@ uint64_t kvmi_pvclock_ns(const struct kvmi_pvclock *clock, uint64_t tsc)
 		delta >>= -clock->tsc_shift;
 	else
 		delta <<= clock->tsc_shift;
+	/* The product has 96 bits. */
 	return clock->system_time +
-	       (uint64_t)((unsigned __int128)delta * clock->tsc_to_system_mul >> 32);
+	       (delta >> 32) * clock->tsc_to_system_mul +
+	       ((delta & 0xffffffff) * clock->tsc_to_system_mul >> 32);
 }
