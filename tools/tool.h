@@ -76,6 +76,7 @@ int cmd_mem(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
 int cmd_vmcs(int argc, char **argv);
 int cmd_caps(int argc, char **argv);
+int cmd_gdb(int argc, char **argv);
 int cmd_step(int argc, char **argv);
 int cmd_pause(int argc, char **argv);
 

@@ -15,7 +15,7 @@ _kvmi()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words="list info trace regs mem vmcs caps step pause --help --version"
+		words="list info trace regs mem vmcs caps gdb step pause --help --version"
 	elif [ "$cmd" = mem ] && [ "$COMP_CWORD" -eq 2 ]; then
 		words="read write dump"
 	else
@@ -33,7 +33,7 @@ _kvmi()
 			mapfile -t COMPREPLY < <(compgen -W "raw elf lime" -- "$cur")
 			return
 			;;
-		--vcpu | -n | -d) return ;;
+		--vcpu | -n | -d | --listen) return ;;
 		esac
 		case $cmd in
 		list) words="--json --no-probe --follow" ;;
@@ -43,6 +43,7 @@ _kvmi()
 		trace) words="-e -n -d --async --json --vcpu $(_kvmi_vms)" ;;
 		vmcs) words="--json $(_kvmi_vms)" ;;
 		caps) words="--json" ;;
+		gdb) words="--listen $(_kvmi_vms)" ;;
 		step) words="-n --json --vcpu $(_kvmi_vms)" ;;
 		pause) words="-d --json $(_kvmi_vms)" ;;
 		esac
