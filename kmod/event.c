@@ -343,18 +343,24 @@ static bool kvmi_ring_has_room(struct kvmi_vcpu *kv)
 	return used <= kv->ring.size / 2 || kvmi_event_overdue(kv);
 }
 
+static int kvmi_event_sleep_room(struct kvmi_vcpu *kv)
+{
+	int ret;
+
+	set_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags);
+	ret = kvmi_vcpu_sleep(kv, kvmi_ring_has_room, 0);
+	clear_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags);
+	/* It may be that nobody is told, and the vCPU goes on. */
+	return ret ?: kvmi_vcpu_park(kv);
+}
+
 /* A synchronous event finds the ring full of what the tool has not read. */
 static int kvmi_event_wait_room(struct kvmi_vcpu *kv)
 {
 	int ret;
 
 	kvm_vcpu_srcu_read_unlock(kv->vcpu);
-	set_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags);
-	ret = kvmi_vcpu_sleep(kv, kvmi_ring_has_room, 0);
-	clear_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags);
-	/* It may be that nobody is told, and the vCPU goes on. */
-	if (!ret)
-		ret = kvmi_vcpu_park(kv);
+	ret = kvmi_event_sleep_room(kv);
 	kvm_vcpu_srcu_read_lock(kv->vcpu);
 	return ret;
 }

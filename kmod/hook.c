@@ -16,6 +16,7 @@
 #include <asm/ibt.h>
 
 #include "hook.h"
+#include "vmlist.h"
 
 typedef unsigned long (*lookup_name_t)(const char *name);
 
@@ -243,6 +244,7 @@ int kvmi_hook_init(void)
 void kvmi_hook_exit(void)
 {
 	synchronize_rcu_tasks();
+	kvmi_hold_exit();
 	synchronize_rcu_tasks();
 }
 

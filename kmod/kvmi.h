@@ -613,7 +613,9 @@ int kvmi_session_create(struct kvmi_attach *args);
 extern struct hlist_head kvmi_vcpu_table[1 << KVMI_HASH_BITS];
 extern wait_queue_head_t kvmi_drain_wq;
 
-struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size);
+struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size, bool paused);
+int kvmi_vm_hooks_get(void);
+void kvmi_vm_hooks_put(void);
 void kvmi_vm_detach(struct kvmi_vm *vm);
 struct kvmi_vm *kvmi_vm_lookup(struct kvm *kvm);
 struct kvmi_vm *kvmi_vm_find(struct kvm *kvm);
@@ -665,6 +667,7 @@ u32 kvmi_vcpu_state(struct kvmi_vcpu *kv);
 void kvmi_vcpu_wake(struct kvmi_vcpu *kv);
 
 /* pause.c */
+int kvmi_pause_wait(struct kvmi_vm *vm, struct kvmi_vcpu *only);
 int kvmi_pause(struct kvmi_vm *vm, struct kvmi_vcpu *only);
 int kvmi_resume(struct kvmi_vm *vm, struct kvmi_vcpu *only);
 int kvmi_pause_others(struct kvmi_vcpu *kv);

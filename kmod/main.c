@@ -48,7 +48,8 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 			    KVMI_FEATURE_MSRS | KVMI_FEATURE_RW_LIST |
 			    KVMI_FEATURE_VIRT | KVMI_FEATURE_MAP |
 			    KVMI_FEATURE_HOST_MSRS | KVMI_FEATURE_INJECT |
-			    KVMI_FEATURE_STOP | KVMI_FEATURE_NETLINK;
+			    KVMI_FEATURE_STOP | KVMI_FEATURE_NETLINK |
+			    KVMI_FEATURE_HOLD;
 	caps.out_events = kvmi_events_supported();
 	if (vm && !vm->view_hooks) {
 		caps.out_max_views = 0;
@@ -76,22 +77,32 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 	return 0;
 }
 
+/* A struct of a first version, of @min bytes, and what it is now. */
+static int kvmi_dev_args(void *args, size_t ksize, size_t min,
+			 void __user *uarg)
+{
+	u32 size;
+
+	if (get_user(size, (u32 __user *)uarg))
+		return -EFAULT;
+	if (size < min)
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	return copy_struct_from_user(args, ksize, uarg, size);
+}
+
 static int kvmi_host_msrs_get(void __user *uarg)
 {
 	const struct kvmi_ops *ops = NULL;
 	u32 vendor = kvmi_hook_vendor();
 	struct kvmi_host_msrs args;
 	struct kvmi_x86_msr msr;
-	u32 size, i;
+	u32 i;
 	int ret;
 
-	if (get_user(size, (u32 __user *)uarg))
-		return -EFAULT;
-	if (size < offsetofend(struct kvmi_host_msrs, out_nr))
-		return -EINVAL;
-	if (size > PAGE_SIZE)
-		return -E2BIG;
-	ret = copy_struct_from_user(&args, sizeof(args), uarg, size);
+	ret = kvmi_dev_args(&args, sizeof(args),
+			    offsetofend(struct kvmi_host_msrs, out_nr), uarg);
 	if (ret)
 		return ret;
 	if (args.flags)
@@ -111,7 +122,7 @@ static int kvmi_host_msrs_get(void __user *uarg)
 				 &msr, sizeof(msr)))
 			return -EFAULT;
 	}
-	if (copy_to_user(uarg, &args, min_t(size_t, size, sizeof(args))))
+	if (copy_to_user(uarg, &args, min_t(size_t, args.size, sizeof(args))))
 		return -EFAULT;
 	return 0;
 }
@@ -119,19 +130,47 @@ static int kvmi_host_msrs_get(void __user *uarg)
 static int kvmi_attach_ioctl(void __user *uarg)
 {
 	struct kvmi_attach args;
-	u32 size;
 	int ret;
 
-	if (get_user(size, (u32 __user *)uarg))
-		return -EFAULT;
-	if (size < offsetofend(struct kvmi_attach, ring_size))
-		return -EINVAL;
-	if (size > PAGE_SIZE)
-		return -E2BIG;
-	ret = copy_struct_from_user(&args, sizeof(args), uarg, size);
-	if (ret)
-		return ret;
-	return kvmi_session_create(&args);
+	ret = kvmi_dev_args(&args, sizeof(args),
+			    offsetofend(struct kvmi_attach, ring_size), uarg);
+	return ret ?: kvmi_session_create(&args);
+}
+
+static int kvmi_hold_ioctl(struct file *file, void __user *uarg)
+{
+	struct kvmi_hold args;
+	int ret;
+
+	ret = kvmi_dev_args(&args, sizeof(args),
+			    offsetofend(struct kvmi_hold, pad), uarg);
+	return ret ?: kvmi_hold_open(file, &args);
+}
+
+static int kvmi_hold_next_ioctl(struct file *file, void __user *uarg)
+{
+	struct kvmi_hold_next args;
+	int ret;
+
+	ret = kvmi_dev_args(&args, sizeof(args),
+			    offsetofend(struct kvmi_hold_next, pad), uarg);
+	if (!ret)
+		ret = kvmi_hold_next(file, &args);
+	/* Larger than this kernel's only with zeros, which stay. */
+	if (!ret && copy_to_user(uarg, &args, min_t(u32, args.size,
+						    sizeof(args))))
+		ret = -EFAULT;
+	return ret;
+}
+
+static int kvmi_hold_release_ioctl(struct file *file, void __user *uarg)
+{
+	struct kvmi_hold_release args;
+	int ret;
+
+	ret = kvmi_dev_args(&args, sizeof(args),
+			    offsetofend(struct kvmi_hold_release, id), uarg);
+	return ret ?: kvmi_hold_release(file, &args);
 }
 
 static long kvmi_dev_ioctl(struct file *file, unsigned int cmd,
@@ -146,13 +185,35 @@ static long kvmi_dev_ioctl(struct file *file, unsigned int cmd,
 		return kvmi_host_msrs_get(uarg);
 	case KVMI_ATTACH:
 		return kvmi_attach_ioctl(uarg);
+	case KVMI_HOLD:
+		return kvmi_hold_ioctl(file, uarg);
+	case KVMI_HOLD_NEXT:
+		return kvmi_hold_next_ioctl(file, uarg);
+	case KVMI_HOLD_RELEASE:
+		return kvmi_hold_release_ioctl(file, uarg);
 	default:
 		return -ENOTTY;
 	}
 }
 
+static int kvmi_dev_open(struct inode *inode, struct file *file)
+{
+	/* The misc device's, which nobody needs. */
+	file->private_data = NULL;
+	return 0;
+}
+
+static int kvmi_dev_release(struct inode *inode, struct file *file)
+{
+	kvmi_hold_close(file);
+	return 0;
+}
+
 static const struct file_operations kvmi_dev_fops = {
 	.owner = THIS_MODULE,
+	.open = kvmi_dev_open,
+	.release = kvmi_dev_release,
+	.poll = kvmi_hold_poll,
 	.unlocked_ioctl = kvmi_dev_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.llseek = noop_llseek,

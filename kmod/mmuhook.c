@@ -239,11 +239,15 @@ static int kvmi_take_all_locks(struct mm_struct *mm)
 static int kvmi_arch_post_init_vm(struct kvm *kvm)
 {
 	int ret;
+	u64 id;
 
 	kvmi_mmu_begin();
 	ret = kvm_real(kvm_arch_post_init_vm)(kvm);
-	if (!ret)
-		kvmi_netlink_notify(KVMI_NL_CMD_CREATED, kvmi_vmlist_add(kvm));
+	if (!ret) {
+		id = kvmi_vmlist_add(kvm);
+		kvmi_hold_created(kvm, id);
+		kvmi_netlink_notify(KVMI_NL_CMD_CREATED, id);
+	}
 	kvmi_mmu_end();
 	return ret;
 }
@@ -252,6 +256,7 @@ static void kvmi_arch_pre_destroy_vm(struct kvm *kvm)
 {
 	kvmi_mmu_begin();
 	kvmi_vm_gone(kvm);
+	kvmi_hold_gone(kvm);
 	kvmi_netlink_notify(KVMI_NL_CMD_GONE, kvmi_vmlist_del(kvm));
 	kvm_real(kvm_arch_pre_destroy_vm)(kvm);
 	kvmi_mmu_end();

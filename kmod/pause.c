@@ -64,7 +64,14 @@ void kvmi_pause_notify(struct kvmi_vcpu *kv)
 
 /* ---- by a tool --------------------------------------------------------------- */
 
-static int kvmi_pause_wait(struct kvmi_vm *vm, struct kvmi_vcpu *only)
+/**
+ * kvmi_pause_wait - wait until vCPUs stand that are paused
+ * @vm: vm->sem held for reading, or nobody else has it yet
+ * @only: one, or NULL for all
+ *
+ * Return: 0, or -EINTR.
+ */
+int kvmi_pause_wait(struct kvmi_vm *vm, struct kvmi_vcpu *only)
 {
 	unsigned int tries = 0;
 	long ret = 0;

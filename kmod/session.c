@@ -593,7 +593,7 @@ int kvmi_session_create(struct kvmi_attach *args)
 	int ret;
 	int fd;
 
-	if (args->flags)
+	if (args->flags & ~KVMI_ATTACH_PAUSED)
 		return -EINVAL;
 	if (!is_power_of_2(ring_size) || ring_size < KVMI_MIN_RING ||
 	    ring_size > KVMI_MAX_RING)
@@ -623,7 +623,8 @@ int kvmi_session_create(struct kvmi_attach *args)
 	if (fd < 0)
 		goto err_detach;
 
-	session->vm = kvmi_vm_attach(vm_file, ring_size);
+	session->vm = kvmi_vm_attach(vm_file, ring_size,
+				     args->flags & KVMI_ATTACH_PAUSED);
 	if (IS_ERR(session->vm)) {
 		ret = PTR_ERR(session->vm);
 		goto err_fd;

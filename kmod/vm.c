@@ -310,13 +310,41 @@ static void kvmi_vm_release(struct kvmi_vm *vm, bool dying)
 }
 
 /**
+ * kvmi_vm_hooks_get - put the hooks of KVM's operations in, for a VM that is held
+ *
+ * The VM keeps the vendor module.
+ *
+ * Return: as kvmi_hook_get().
+ */
+int kvmi_vm_hooks_get(void)
+{
+	int ret;
+
+	mutex_lock(&kvmi_vms_lock);
+	ret = kvmi_hook_get();
+	mutex_unlock(&kvmi_vms_lock);
+	return ret;
+}
+
+/**
+ * kvmi_vm_hooks_put - the end of kvmi_vm_hooks_get()
+ */
+void kvmi_vm_hooks_put(void)
+{
+	mutex_lock(&kvmi_vms_lock);
+	kvmi_hook_put();
+	mutex_unlock(&kvmi_vms_lock);
+}
+
+/**
  * kvmi_vm_attach - attach to a VM
  * @vm_file: of its VM descriptor
  * @ring_size: bytes per vCPU, a power of two
+ * @paused: all its vCPUs are paused once
  *
  * Return: the VM with one reference, or ERR_PTR(); see KVMI_ATTACH.
  */
-struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size)
+struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size, bool paused)
 {
 	struct kvm *kvm = vm_file->private_data;
 	struct kvmi_vm *vm;
@@ -337,6 +365,7 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size)
 	init_waitqueue_head(&vm->stop_wq);
 	INIT_DELAYED_WORK(&vm->timer, kvmi_event_timer);
 	vm->ring_size = ring_size;
+	vm->def_pause = paused;
 	vm->attach_ns = ktime_get_ns();
 	vm->vendor = vm_file->f_op->owner;
 
@@ -380,8 +409,11 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size)
 	mutex_lock(&vm->lock);
 	ret = kvmi_vm_add_vcpus(vm, kvm);
 	mutex_unlock(&vm->lock);
+	kvmi_hold_attached(kvm);
 	if (!ret)
 		ret = kvmi_vm_check_layout(vm);
+	if (!ret && paused)
+		ret = kvmi_pause_wait(vm, NULL);
 	if (ret) {
 		down_read(&vm->sem);
 		kvmi_vm_release(vm, false);

@@ -3,6 +3,8 @@
 #ifndef KVMI_VMLIST_H
 #define KVMI_VMLIST_H
 
+#include <linux/poll.h>
+
 #include "kvmi.h"
 
 /**
@@ -31,6 +33,18 @@ u64 kvmi_vmlist_id(const struct kvm *kvm);
 struct task_struct *kvmi_vmlist_task(struct kvm *kvm);
 struct kvmi_host_vm *kvmi_vmlist_next(u64 id);
 void kvmi_vmlist_done(struct kvmi_host_vm *host);
+
+/* hold.c */
+void kvmi_hold_created(struct kvm *kvm, u64 id);
+void kvmi_hold_gone(struct kvm *kvm);
+int kvmi_hold_gate(struct kvm_vcpu *vcpu);
+void kvmi_hold_attached(struct kvm *kvm);
+int kvmi_hold_open(struct file *file, const struct kvmi_hold *args);
+void kvmi_hold_close(struct file *file);
+void kvmi_hold_exit(void);
+int kvmi_hold_next(struct file *file, struct kvmi_hold_next *args);
+int kvmi_hold_release(struct file *file, const struct kvmi_hold_release *args);
+__poll_t kvmi_hold_poll(struct file *file, poll_table *wait);
 
 int kvmi_netlink_init(void);
 void kvmi_netlink_exit(void);

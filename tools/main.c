@@ -139,6 +139,7 @@ static void usage(FILE *f)
 	      "  --json               a JSON object a line, for programs\n"
 	      "  --vcpu N             only this vCPU (trace, regs, step)\n"
 	      "  --async              trace: do not hold the vCPU while it is printed\n"
+	      "  --wait-new           trace: a VM that is yet to start, from its first instruction\n"
 	      "  -n N                 trace, step: stop after N events\n"
 	      "  -d SECONDS           trace, pause: stop after that time\n"
 	      "  --raw                mem read: the bytes as they are\n"

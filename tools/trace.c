@@ -15,6 +15,8 @@
 #define MAX_VCPUS	1024
 /* So that a signal that comes a moment too early is noticed too. */
 #define TICK_MS		200
+/* How long a new VM is held until it is looked at and attached to. */
+#define HOLD_MS		60000
 
 /* mem:ADDRESS[+LENGTH][:rwx] */
 struct mem_watch {
@@ -36,7 +38,7 @@ struct pending {
 static struct {
 	struct kvmi_vm *vm;
 	struct kvmi_caps caps;
-	bool json, async;
+	bool json, async, wait_new;
 	uint32_t vcpu;
 	uint64_t max_events;
 	uint64_t seconds;
@@ -661,14 +663,67 @@ static void summary(bool gone)
 		ULL(dropped), gone ? "the VM has ended" : "detached");
 }
 
+/* Is it the VM that is waited for, by its name or the VMM's? */
+static bool is_wanted(pid_t pid, const char *name)
+{
+	const struct kvmi_vmlist_entry *e;
+	struct kvmi_vmlist *list;
+	bool wanted = false;
+	size_t i;
+
+	if (kvmi_vmlist_create(0, &list))
+		return false;
+	for (i = 0; (e = kvmi_vmlist_get(list, i)); i++)
+		wanted |= e->pid == pid && (!strcmp(e->name, name) ||
+					    !strcmp(e->vmm, name));
+	kvmi_vmlist_destroy(list);
+	return wanted;
+}
+
+/* Attaches to the next VM of that name before its first instruction. */
+static int catch_new(const char *name)
+{
+	struct kvmi_vm_options options = {
+		.size = sizeof(options), .flags = KVMI_VM_OPTION_PAUSED,
+	};
+	struct kvmi_holder *holder;
+	uint64_t id;
+	pid_t pid;
+	int ret;
+
+	ret = kvmi_holder_open(NULL, HOLD_MS, &holder);
+	if (ret)
+		return failed(ret);
+	if (!t.json)
+		fprintf(stderr, "kvmi: waiting for a VM called %s; ^C ends it\n",
+			name);
+	while (!interrupted) {
+		ret = kvmi_holder_next(holder, -1, &id, &pid);
+		if (ret == -EINTR)
+			continue;
+		if (ret < 0)
+			break;
+		ret = 0;
+		if (!pid || !is_wanted(pid, name)) {
+			kvmi_holder_release(holder, id);
+			continue;
+		}
+		ret = kvmi_vm_attach_pid(pid, -1, &options, &t.vm);
+		break;
+	}
+	ret = ret < 0 && !interrupted ? failed(ret) : EXIT_OK;
+	kvmi_holder_close(holder);
+	return ret;
+}
+
 static int run(const char *spec)
 {
 	int ret;
 
-	ret = attach(spec, &t.vm);
-	if (ret)
-		return ret;
 	catch_signals();
+	ret = t.wait_new ? catch_new(spec) : attach(spec, &t.vm);
+	if (ret || !t.vm)
+		return ret;
 	t.pending = calloc(MAX_VCPUS, sizeof(*t.pending));
 	if (!t.pending)
 		abort();
@@ -681,6 +736,13 @@ static int run(const char *spec)
 	ret = enable();
 	if (ret)
 		goto out;
+	if (t.wait_new) {
+		ret = kvmi_vm_resume(t.vm);
+		if (ret) {
+			ret = failed(ret);
+			goto out;
+		}
+	}
 	if (!t.json)
 		fprintf(stderr, "kvmi: attached to %s; ^C ends it\n", spec);
 	ret = loop();
@@ -712,6 +774,9 @@ static int parse_common(int argc, char **argv, const char *shorts,
 		case 'a':
 			t.async = true;
 			break;
+		case 'w':
+			t.wait_new = true;
+			break;
 		case 'j':
 			t.json = true;
 			break;
@@ -741,6 +806,7 @@ int cmd_trace(int argc, char **argv)
 	static const struct option options[] = {
 		{ "event", required_argument, NULL, 'e' },
 		{ "async", no_argument, NULL, 'a' },
+		{ "wait-new", no_argument, NULL, 'w' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "vcpu", required_argument, NULL, 'c' },
 		{ }
@@ -754,7 +820,7 @@ int cmd_trace(int argc, char **argv)
 	for (i = 0; i < 16; i++)
 		any = any || t.cr[i];
 	if (argc - optind != 1 || !any)
-		return usage_error("kvmi trace VM -e EVENT[,EVENT]...");
+		return usage_error("kvmi trace [--wait-new] VM -e EVENT[,EVENT]...");
 	return run(argv[optind]);
 }
 

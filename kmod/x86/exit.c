@@ -9,6 +9,7 @@
  * handler has the exit, as it would have without kvmi.
  */
 #include "../hook.h"
+#include "../vmlist.h"
 
 /*
  * KVM is about to deliver an interrupt, and the guest to execute one instruction:
@@ -276,6 +277,9 @@ int kvmi_vcpu_pre_run(struct kvm_vcpu *vcpu)
 	struct kvmi_vcpu *kv = NULL;
 	int ret;
 
+	ret = kvmi_hold_gate(vcpu);
+	if (ret)
+		return ret;
 	if (kvmi_vcpu_maybe(vcpu))
 		kv = kvmi_vcpu_enter(vcpu);
 	if (!kv && unlikely(kvmi_vm_attached(vcpu->kvm))) {

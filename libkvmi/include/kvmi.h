@@ -160,11 +160,16 @@ KVMI_API int kvmi_monitor_list(struct kvmi_monitor *monitor,
  * struct kvmi_vm_options - how to attach
  * @size: sizeof(struct kvmi_vm_options)
  * @ring_size: bytes of each vCPU's ring, a power of two; 0: the default
+ * @flags: KVMI_VM_OPTION_*
  */
 struct kvmi_vm_options {
 	size_t size;
 	uint32_t ring_size;
+	uint32_t flags;
 };
+
+/* The VM stands when it is attached to, as after kvmi_vm_pause(). */
+#define KVMI_VM_OPTION_PAUSED	0x1U
 
 KVMI_API int kvmi_caps_get(struct kvmi_caps *caps);
 KVMI_API int kvmi_host_get_msrs(struct kvmi_x86_msr *msrs, unsigned int nr);
@@ -181,6 +186,16 @@ KVMI_API int kvmi_vm_open(int session_fd, struct kvmi_vm **vm);
 KVMI_API int kvmi_vm_detach(struct kvmi_vm *vm);
 KVMI_API void kvmi_vm_close(struct kvmi_vm *vm);
 KVMI_API int kvmi_vm_fd(const struct kvmi_vm *vm);
+
+struct kvmi_holder;
+
+KVMI_API int kvmi_holder_open(const char *comm, unsigned int timeout_ms,
+			      struct kvmi_holder **holder);
+KVMI_API int kvmi_holder_fd(const struct kvmi_holder *holder);
+KVMI_API int kvmi_holder_next(struct kvmi_holder *holder, int timeout_ms,
+			      uint64_t *id, pid_t *pid);
+KVMI_API int kvmi_holder_release(struct kvmi_holder *holder, uint64_t id);
+KVMI_API void kvmi_holder_close(struct kvmi_holder *holder);
 
 KVMI_API int kvmi_session_send(int sock, int session_fd);
 KVMI_API int kvmi_session_receive(int sock);

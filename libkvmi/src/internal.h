@@ -95,6 +95,9 @@ int kvmi_error_set(int err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 int kvmi_error_clear(void);
 
+/* /dev/kvmi, or -errno with a message. */
+int kvmi_device_open(void);
+
 /* ioctl on the session: 0 or more, or -errno with a message. */
 int kvmi_vm_ioctl(struct kvmi_vm *vm, unsigned long cmd, void *arg,
 		  const char *what);

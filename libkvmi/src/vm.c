@@ -31,7 +31,7 @@ int kvmi_vm_ioctl(struct kvmi_vm *vm, unsigned long cmd, void *arg,
 	return kvmi_error_set(ret, "%s: %s", what, strerror(-ret));
 }
 
-static int open_device(void)
+int kvmi_device_open(void)
 {
 	int fd = kvmi_sys.open(kvmi_sys.device, O_RDWR);
 
@@ -73,7 +73,7 @@ int kvmi_caps_get(struct kvmi_caps *caps)
 {
 	int fd, ret;
 
-	fd = open_device();
+	fd = kvmi_device_open();
 	if (fd < 0)
 		return fd;
 	ret = get_caps(fd, caps);
@@ -98,7 +98,7 @@ int kvmi_host_get_msrs(struct kvmi_x86_msr *msrs, unsigned int nr)
 	};
 	int fd, ret;
 
-	fd = open_device();
+	fd = kvmi_device_open();
 	if (fd < 0)
 		return fd;
 	if (kvmi_sys.ioctl(fd, KVMI_GET_HOST_MSRS, &arg))
@@ -162,12 +162,20 @@ int kvmi_vm_attach_fd(int vm_fd, const struct kvmi_vm_options *options,
 	int device, fd, ret;
 
 	if (options) {
-		if (options->size < sizeof(*options))
+		if (options->size < offsetof(struct kvmi_vm_options, flags))
 			return kvmi_error_set(-EINVAL,
 					      "kvmi_vm_options.size is not set");
 		attach.ring_size = options->ring_size;
+		if (options->size >= sizeof(*options)) {
+			if (options->flags & ~KVMI_VM_OPTION_PAUSED)
+				return kvmi_error_set(-EINVAL,
+						      "unknown flags %#x",
+						      options->flags);
+			if (options->flags & KVMI_VM_OPTION_PAUSED)
+				attach.flags |= KVMI_ATTACH_PAUSED;
+		}
 	}
-	device = open_device();
+	device = kvmi_device_open();
 	if (device < 0)
 		return device;
 	ret = get_caps(device, &caps);

@@ -40,7 +40,7 @@ _kvmi()
 		info) words="--json $(_kvmi_vms)" ;;
 		regs) words="--json --vcpu $(_kvmi_vms)" ;;
 		mem) words="--json --raw --format --consistent $(_kvmi_vms)" ;;
-		trace) words="-e -n -d --async --json --vcpu $(_kvmi_vms)" ;;
+		trace) words="-e -n -d --async --wait-new --json --vcpu $(_kvmi_vms)" ;;
 		vmcs) words="--json $(_kvmi_vms)" ;;
 		caps) words="--json" ;;
 		gdb) words="--listen $(_kvmi_vms)" ;;

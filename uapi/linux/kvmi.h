@@ -73,6 +73,9 @@
 /* On /dev/kvmi. */
 #define KVMI_ATTACH		_IO(KVMI_IOC_TYPE, 0x01)
 #define KVMI_GET_HOST_MSRS	_IO(KVMI_IOC_TYPE, 0x02)
+#define KVMI_HOLD		_IO(KVMI_IOC_TYPE, 0x03)
+#define KVMI_HOLD_NEXT		_IO(KVMI_IOC_TYPE, 0x04)
+#define KVMI_HOLD_RELEASE	_IO(KVMI_IOC_TYPE, 0x05)
 /* On a session. */
 #define KVMI_DETACH		_IO(KVMI_IOC_TYPE, 0x10)
 #define KVMI_GET_INFO		_IO(KVMI_IOC_TYPE, 0x11)
@@ -147,6 +150,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_INJECT	(1ULL << 12)	/* KVMI_INJECT */
 #define KVMI_FEATURE_STOP	(1ULL << 13)	/* KVMI_CONTROL_STOP */
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
+#define KVMI_FEATURE_HOLD	(1ULL << 17)	/* KVMI_HOLD, KVMI_ATTACH_PAUSED */
 
 /**
  * struct kvmi_caps - argument of KVMI_GET_CAPS
@@ -215,10 +219,77 @@ struct kvmi_host_msrs {
 
 /* ---- session ----------------------------------------------------------- */
 
+/* Bits of kvmi_hold.flags. */
+#define KVMI_HOLD_F_UID		(1U << 0)	/* uid is meant */
+
+/**
+ * struct kvmi_hold - argument of KVMI_HOLD
+ * @size: sizeof(struct kvmi_hold)
+ * @flags: KVMI_HOLD_F_*
+ * @timeout_ms: how long a VM is held at most, from its first KVM_RUN on: 1 to
+ *	600,000
+ * @uid: with KVMI_HOLD_F_UID: only VMs of this user, in the caller's user
+ *	namespace; else 0
+ * @comm: only those of a process of this name (/proc/PID/comm), with zeros behind
+ *	it; "": of any
+ * @pad: 0
+ *
+ * From now on every new VM that fits is held at its first instruction: KVM_RUN of
+ * its vCPUs waits, and can be interrupted. It goes on when a session attaches to
+ * it, by KVMI_HOLD_RELEASE, when the time is over, and when this descriptor of
+ * /dev/kvmi is closed. To have it stand on, attach with KVMI_ATTACH_PAUSED. Only
+ * VMs are held that the opener of /dev/kvmi could trace, by user or capability;
+ * others run. EBUSY: this descriptor holds already; it is for good.
+ */
+struct kvmi_hold {
+	__u32 size;
+	__u32 flags;
+	__u32 timeout_ms;
+	__u32 uid;
+	__u8 comm[16];
+	__aligned_u64 pad;
+};
+
+/**
+ * struct kvmi_hold_next - argument of KVMI_HOLD_NEXT
+ * @size: sizeof(struct kvmi_hold_next)
+ * @flags: must be 0
+ * @out_id: of the VM, as kvmi_info.out_id
+ * @out_pid: process id of its VMM in the caller's pid namespace, 0 if it has none
+ * @pad: 0
+ *
+ * The next VM that has come to its first KVM_RUN, each once. EAGAIN: none; poll(2)
+ * on the descriptor says EPOLLIN when there is one. ENOENT: no KVMI_HOLD before.
+ */
+struct kvmi_hold_next {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_id;
+	__u32 out_pid;
+	__u32 pad;
+};
+
+/**
+ * struct kvmi_hold_release - argument of KVMI_HOLD_RELEASE
+ * @size: sizeof(struct kvmi_hold_release)
+ * @flags: must be 0
+ * @id: of the VM that is to go on
+ *
+ * ENOENT: this descriptor does not hold it, or not any more.
+ */
+struct kvmi_hold_release {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 id;
+};
+
+/* Bits of kvmi_attach.flags. */
+#define KVMI_ATTACH_PAUSED	(1U << 0)	/* as if by KVMI_PAUSE of all vCPUs */
+
 /**
  * struct kvmi_attach - argument of KVMI_ATTACH
  * @size: sizeof(struct kvmi_attach)
- * @flags: must be 0
+ * @flags: KVMI_ATTACH_*
  * @vm_fd: descriptor of a KVM VM, from the VMM itself (SCM_RIGHTS) or got by
  *	pidfd_getfd(2), so that the kernel's ptrace rules have had their say.
  *	It may be closed after the call, and should be: it keeps the VM alive.
