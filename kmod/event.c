@@ -15,6 +15,7 @@
 #include <linux/nospec.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <asm/msr.h>
 
 #include "hook.h"
 #include "poll.h"
@@ -41,7 +42,7 @@ static bool kvmi_reply_here(struct kvmi_vcpu *kv)
 }
 
 /**
- * kvmi_event_overdue - has the time limit of the open event run out?
+ * kvmi_event_overdue - is the open event over, its time limit run out?
  * @kv: the vCPU; called on its thread
  *
  * Return: true if so.
@@ -52,6 +53,8 @@ bool kvmi_event_overdue(struct kvmi_vcpu *kv)
 	 * The timer may have looked at an earlier event, and say so when that
 	 * is closed already: its word counts only if this one is overdue, too.
 	 */
+	if (unlikely(test_bit(KVMI_VCPU_F_RESET, &kv->flags)))
+		return true;
 	return test_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags) &&
 	       kv->open.deadline && time_after(jiffies, kv->open.deadline);
 }
@@ -60,6 +63,9 @@ static bool kvmi_event_answered(struct kvmi_vcpu *kv)
 {
 	return kvmi_reply_here(kv) || kvmi_event_overdue(kv);
 }
+
+/* Parts of struct kvmi_reply that its first version had not. */
+#define KVMI_REPLY_LATER	(KVMI_REPLY_INJECT | KVMI_REPLY_VALUE | KVMI_REPLY_SETS)
 
 /* Once: the tool can change it at any moment. */
 static void kvmi_reply_copy(struct kvmi_vcpu *kv)
@@ -71,16 +77,15 @@ static void kvmi_reply_copy(struct kvmi_vcpu *kv)
 	barrier();
 	if (reply->flags & KVMI_REPLY_REGS)
 		reply->gprs = from->gprs;
-	if (reply->flags & KVMI_REPLY_INJECT)
-		reply->inject = from->inject;
-	if (reply->flags & KVMI_REPLY_VALUE)
-		reply->value = from->value;
-	if (reply->flags & KVMI_REPLY_SETS) {
-		reply->sets = READ_ONCE(from->sets);
-		reply->pad2 = from->pad2;
+	if (likely(!(reply->flags & KVMI_REPLY_LATER)))
+		return;
+	reply->inject = from->inject;
+	reply->value = from->value;
+	reply->pad2 = from->pad2;
+	reply->sets = READ_ONCE(from->sets);
+	if (reply->flags & KVMI_REPLY_SETS)
 		memcpy(reply->set_data, from->set_data,
 		       kvmi_regs_size(reply->sets & KVMI_REGS_ALL));
-	}
 }
 
 /* Of a newer tool: all that is not known here must be zero. */
@@ -95,7 +100,7 @@ static bool kvmi_reply_fits(struct kvmi_vcpu *kv)
 }
 
 /* What came later than the first version of struct kvmi_reply. */
-static int kvmi_reply_check_more(struct kvmi_vcpu *kv, bool steps)
+static noinline int kvmi_reply_check_more(struct kvmi_vcpu *kv, bool steps)
 {
 	const struct kvmi_reply *reply = &kv->reply;
 	int ret;
@@ -142,8 +147,7 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 		return -E2BIG;
 	if (reply->flags & ~(KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
 			     KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP |
-			     KVMI_REPLY_INJECT | KVMI_REPLY_VALUE |
-			     KVMI_REPLY_SETS))
+			     KVMI_REPLY_LATER))
 		return -EINVAL;
 	if (reply->pad)
 		return -EINVAL;
@@ -183,8 +187,7 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 	} else if (reply->reg_mask) {
 		return -EINVAL;
 	}
-	if (likely(!(reply->flags & (KVMI_REPLY_INJECT | KVMI_REPLY_VALUE |
-				     KVMI_REPLY_SETS))))
+	if (likely(!(reply->flags & KVMI_REPLY_LATER)))
 		return 0;
 	return kvmi_reply_check_more(kv, steps);
 }
@@ -192,6 +195,7 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
 {
 	struct kvmi_ring_header *header = kv->ring.header;
+	u64 cycles;
 
 	WRITE_ONCE(header->state, KVMI_RING_IDLE);
 	WRITE_ONCE(header->last_error, error);
@@ -200,7 +204,11 @@ static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
 	WRITE_ONCE(kv->open.id, 0);
 	kv->open.deadline = 0;
 	clear_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
-	if (unlikely(kv->open.stop))
+	clear_bit(KVMI_VCPU_F_RESET, &kv->flags);
+	cycles = rdtsc() - kv->open.since;
+	if (likely((s64)cycles > 0))
+		kv->stats.cycles[kv->open.exit.kind] += cycles;
+	if (unlikely(kv->open.flags & KVMI_EVENT_F_STOPPED))
 		kvmi_pause_release(kv);
 }
 
@@ -223,8 +231,9 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	int error = 0;
 
 	/* Let go: re-entering the guest repeats the exit, unwatched. */
-	if (test_bit(KVMI_VCPU_F_GONE, &kv->flags)) {
-		kvmi_event_close(kv, 0);
+	if (test_bit(KVMI_VCPU_F_GONE, &kv->flags) ||
+	    test_bit(KVMI_VCPU_F_RESET, &kv->flags)) {
+		kvmi_event_close(kv, -ECANCELED);
 		return 1;
 	}
 
@@ -246,7 +255,7 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 
 	if (replied) {
 		/* Its record names the event, which the tool knows. */
-		if ((reply->flags & KVMI_REPLY_INJECT) &&
+		if (unlikely(reply->flags & KVMI_REPLY_INJECT) &&
 		    !kvmi_inject_queue(kv, &reply->inject, &injection))
 			kv->inject.slot[reply->inject.type].id = id;
 		if (reply->flags & KVMI_REPLY_REGS)
@@ -411,7 +420,7 @@ static int kvmi_event_show(struct kvmi_vcpu *kv)
 	const struct kvmi_exit *ex = &kv->open.exit;
 	int ret;
 
-	if (unlikely(kv->open.stop)) {
+	if (kv->open.flags & KVMI_EVENT_F_STOPPED) {
 		ret = kvmi_event_stop_others(kv);
 		if (ret)
 			return kvmi_event_leave(kv, ret);
@@ -446,6 +455,10 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 		return kvmi_exit_act(kv, ex);
 
 	kv->ring.seq++;
+	if (unlikely(kv->limits) && !kvmi_limit_check(kv, ex->kind)) {
+		kvmi_ring_drop(&kv->ring, ex->kind);
+		return kvmi_event_continue(kv, ex);
+	}
 	if (ex->mode != KVMI_MODE_SYNC) {
 		if (!kvmi_ring_post(kv, ex, 0))
 			kvmi_ring_drop(&kv->ring, ex->kind);
@@ -456,14 +469,22 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	id = (++kv->next_id << 16) | (kv->index & 0xffff);
 	if (ex != &kv->open.exit)
 		kv->open.exit = *ex;
-	kv->open.shown = false;
-	kv->open.stop = READ_ONCE(kv->stop_kinds) & BIT_ULL(ex->kind);
+	kv->open.flags = KVMI_EVENT_F_SYNC;
+	if (unlikely(READ_ONCE(kv->stop_kinds) & BIT_ULL(ex->kind)))
+		kv->open.flags |= KVMI_EVENT_F_STOPPED;
 	kvmi_event_arm_timeout(kv);
+	WRITE_ONCE(kv->open.since, rdtsc());
 	WRITE_ONCE(kv->open.id, id);
 	/* A tool that watches finds this before the record. */
 	WRITE_ONCE(kv->ring.header->state, KVMI_RING_POLLING);
 
-	return kvmi_event_show(kv);
+	if (unlikely(kv->open.flags & KVMI_EVENT_F_STOPPED) ||
+	    !kvmi_ring_post(kv, ex, id)) {
+		kv->open.shown = false;
+		return kvmi_event_show(kv);
+	}
+	kv->open.shown = true;
+	return kvmi_event_wait(kv);
 }
 
 /**
@@ -712,7 +733,10 @@ static int kvmi_event_check(struct kvmi_control_event *args)
 		return -EINVAL;
 	if ((args->flags & KVMI_CONTROL_STOP) && args->mode != KVMI_MODE_SYNC)
 		return -EINVAL;
-	if (args->mask)
+	if (args->burst && !args->rate)
+		return -EINVAL;
+	/* A step that an answer has asked for must be told. */
+	if (args->mask || (args->rate && args->kind == KVMI_EVENT_STEP))
 		return -EOPNOTSUPP;
 	if (args->kind >= KVMI_NR_KINDS)
 		return -EINVAL;
@@ -822,6 +846,55 @@ static void kvmi_event_set_stop(u64 *kinds, const struct kvmi_control_event *arg
 }
 
 /**
+ * kvmi_event_reset - no events any more; those that are open are over
+ * @vm: vm->sem held for reading, vm->lock held
+ */
+void kvmi_event_reset(struct kvmi_vm *vm)
+{
+	struct kvmi_control_event off = {
+		.vcpu = KVMI_VCPU_ALL,
+		.mode = KVMI_MODE_OFF,
+		.access = KVMI_ACCESS_R | KVMI_ACCESS_W,
+	};
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+	u32 k, m;
+
+	for (k = 0; k < KVMI_NR_KINDS; k++) {
+		off.kind = k;
+		/* To take a limit away needs no memory. */
+		kvmi_limit_set(&vm->def_limits, &off);
+		xa_for_each(&vm->vcpus, i, kv)
+			kvmi_limit_set(&kv->limits, &off);
+	}
+	for (m = 0; m < vm->def_nr_msrs; m++) {
+		off.index = vm->def_msrs[m].index;
+		kvmi_event_set_msr(&vm->def_msrs, &vm->def_nr_msrs, &off);
+	}
+	memset(vm->def_mode, 0, sizeof(vm->def_mode));
+	memset(vm->def_cr_mode, 0, sizeof(vm->def_cr_mode));
+	vm->def_stop_kinds = 0;
+
+	xa_for_each(&vm->vcpus, i, kv) {
+		for (m = 0; m < kv->nr_msrs; m++) {
+			off.index = kv->msrs[m].index;
+			kvmi_event_set_msr(&kv->msrs, &kv->nr_msrs, &off);
+		}
+		for (k = 0; k < KVMI_NR_KINDS; k++)
+			WRITE_ONCE(kv->mode[k], KVMI_MODE_OFF);
+		for (k = 0; k < ARRAY_SIZE(kv->cr_mode); k++)
+			WRITE_ONCE(kv->cr_mode[k], KVMI_MODE_OFF);
+		WRITE_ONCE(kv->stop_kinds, 0);
+		kvmi_event_update_want(kv);
+		/* The exit comes again, and then is none of ours. */
+		if (READ_ONCE(kv->open.id)) {
+			set_bit(KVMI_VCPU_F_RESET, &kv->flags);
+			kvmi_vcpu_wake(kv);
+		}
+	}
+}
+
+/**
  * kvmi_event_control - KVMI_CONTROL_EVENT
  * @vm: vm->sem held for reading, vm->lock held
  * @args: argument of the ioctl
@@ -858,6 +931,14 @@ int kvmi_event_control(struct kvmi_vm *vm, struct kvmi_control_event *args)
 		if (ret)
 			return ret;
 	}
+
+	if (all)
+		ret = kvmi_limit_set(&vm->def_limits, args);
+	xa_for_each(&vm->vcpus, i, kv)
+		if (!ret && (all || i == args->vcpu))
+			ret = kvmi_limit_set(&kv->limits, args);
+	if (ret)
+		return ret;
 
 	if (all && msr)
 		kvmi_event_set_msr(&vm->def_msrs, &vm->def_nr_msrs, args);

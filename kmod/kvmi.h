@@ -193,6 +193,18 @@ struct kvmi_msr {
 	u8 added[2];
 };
 
+/**
+ * struct kvmi_limit - how often a kind of event is told (stats.c)
+ * @interval: nanoseconds per event; 0: no limit
+ * @burst: nanoseconds that may be saved up
+ * @full: when the bucket is full again; the vCPU's
+ */
+struct kvmi_limit {
+	u64 interval;
+	u64 burst;
+	u64 full;
+};
+
 /* Bits of kvmi_vcpu.want: controls that the back end arms at the next entry. */
 #define KVMI_WANT_CR3		BIT(0)
 #define KVMI_WANT_CR4		BIT(1)
@@ -208,6 +220,7 @@ enum {
 	KVMI_VCPU_F_INJECTED,	/* ... with an event injected */
 	KVMI_VCPU_F_TIMEOUT,	/* the open event is overdue */
 	KVMI_VCPU_F_NO_ROOM,	/* waits for the tool to read */
+	KVMI_VCPU_F_RESET,	/* the open event is over (KVMI_RESET) */
 };
 
 /**
@@ -344,6 +357,7 @@ struct kvmi_job {
  * @msrs: KVMI_MAX_MSRS of them, or NULL
  * @view: id of its view; KVMI_VIEW_DEFAULT: KVM's own. Also changed by answers.
  * @stop_kinds: bits of the kinds that stop the other vCPUs
+ * @limits: by kind, or NULL if none is limited
  * @pause_count: nested pauses
  * @armed: what the back end has changed. This and what follows, up to @reply,
  *	is owned by the vCPU's thread.
@@ -367,8 +381,13 @@ struct kvmi_job {
  * @open.exit: the exit
  * @open.snap: state at which its thread left KVM_RUN
  * @open.deadline: jiffies; 0: none
- * @open.stop: the other vCPUs are stopped meanwhile
+ * @open.since: rdtsc() when it was raised
+ * @open.flags: of its record
  * @open.shown: its record is posted
+ * @stats: by kind
+ * @stats.events: records posted
+ * @stats.limited: not told, as they came too soon
+ * @stats.cycles: of waiting for answers
  * @next_id: the last id less the index
  * @reply: copy of the answer
  * @park_lock: serializes @parked with who reads registers meanwhile
@@ -400,6 +419,7 @@ struct kvmi_vcpu {
 	struct kvmi_msr *msrs;
 	u32 view;
 	u64 stop_kinds;
+	struct kvmi_limit *limits;
 	u32 pause_count;
 
 	struct kvmi_armed armed;
@@ -425,9 +445,15 @@ struct kvmi_vcpu {
 		struct kvmi_exit exit;
 		struct kvmi_snapshot snap;
 		unsigned long deadline;
-		bool stop;
+		u64 since;
+		u16 flags;
 		bool shown;
 	} open;
+	struct {
+		u64 events[KVMI_NR_KINDS];
+		u64 limited[KVMI_NR_KINDS];
+		u64 cycles[KVMI_NR_KINDS];
+	} stats;
 	u64 next_id;
 	struct kvmi_reply reply;
 
@@ -471,6 +497,7 @@ struct kvmi_vcpu {
  * @def_msrs: likewise
  * @def_view: likewise
  * @def_stop_kinds: likewise
+ * @def_limits: likewise
  * @def_pause: likewise; pauses of all vCPUs
  * @stop_owner: the vCPU whose event stops the others, or NULL
  * @stoppers: how many wait for vCPUs to stand
@@ -512,6 +539,7 @@ struct kvmi_vm {
 	struct kvmi_msr *def_msrs;
 	u32 def_view;
 	u64 def_stop_kinds;
+	struct kvmi_limit *def_limits;
 	u32 def_pause;
 	struct kvmi_vcpu *stop_owner;
 	atomic_t stoppers;
@@ -626,6 +654,7 @@ void kvmi_vm_gone(struct kvm *kvm);
 int kvmi_vm_vcpu_added(struct kvm_vcpu *vcpu);
 bool kvmi_vm_attached(struct kvm *kvm);
 int kvmi_vm_kick(struct kvmi_vm *vm);
+int kvmi_vm_reset(struct kvmi_vm *vm, u32 what);
 
 /**
  * kvmi_vcpu_hash - where a vCPU is in kvmi_vcpu_table
@@ -703,6 +732,7 @@ int kvmi_event_control(struct kvmi_vm *vm, struct kvmi_control_event *args);
 int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex);
 int kvmi_event_resume(struct kvmi_vcpu *kv);
 void kvmi_event_update_want(struct kvmi_vcpu *kv);
+void kvmi_event_reset(struct kvmi_vm *vm);
 __poll_t kvmi_event_pending(struct kvmi_vm *vm);
 u64 kvmi_events_supported(void);
 int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args);
@@ -710,6 +740,12 @@ void kvmi_event_timer(struct work_struct *work);
 void kvmi_event_set_timeout(struct kvmi_vm *vm, u32 timeout);
 bool kvmi_event_overdue(struct kvmi_vcpu *kv);
 struct kvmi_msr *kvmi_msr_find(struct kvmi_vcpu *kv, u32 index);
+
+/* stats.c */
+bool kvmi_limit_check(struct kvmi_vcpu *kv, u32 kind);
+int kvmi_limit_set(struct kvmi_limit **limits,
+		   const struct kvmi_control_event *args);
+int kvmi_stats_get(struct kvmi_vm *vm, struct kvmi_stats *stats);
 
 /* step.c */
 void kvmi_step_start(struct kvmi_vcpu *kv, enum kvmi_step_mode mode);
@@ -1044,6 +1080,7 @@ int kvmi_inject_queue(struct kvmi_vcpu *kv,
 void kvmi_inject_hand(struct kvmi_vcpu *kv, bool hand);
 bool kvmi_inject_entry(struct kvmi_vcpu *kv);
 void kvmi_inject_exit(struct kvmi_vcpu *kv);
+void kvmi_inject_drop(struct kvmi_vcpu *kv);
 int kvmi_inject(struct kvmi_vm *vm, struct kvmi_inject *args);
 
 /* x86/insn.c */

@@ -22,9 +22,6 @@
 /* ... and before calling those once more that run on. */
 #define KVMI_STOP_ANEW		16
 
-/* A guest that was stopped for longer is told, if it can be: a second. */
-#define KVMI_STOP_TELL		HZ
-
 static bool kvmi_vcpu_stands(struct kvmi_vcpu *kv)
 {
 	return READ_ONCE(kv->parked) || !mutex_is_locked(&kv->vcpu->mutex);
@@ -223,7 +220,7 @@ void kvmi_pause_release(struct kvmi_vcpu *kv)
 /* ---- the guest's clock ------------------------------------------------------- */
 
 /**
- * kvmi_pause_ended - a vCPU goes on after a stop
+ * kvmi_pause_ended - a vCPU goes on after a stop of more than a second
  * @kv: the vCPU, loaded; called on its thread
  *
  * A guest with kvmclock is told that it did not run, as VMMs do by
@@ -233,10 +230,8 @@ void kvmi_pause_ended(struct kvmi_vcpu *kv)
 {
 	struct kvm_vcpu *vcpu = kv->vcpu;
 
-	if (unlikely(time_after(jiffies, kv->stop_since + KVMI_STOP_TELL)) &&
-	    vcpu->arch.pv_time.active) {
-		vcpu->arch.pvclock_set_guest_stopped_request = true;
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	}
-	kv->stop_since = 0;
+	if (!vcpu->arch.pv_time.active)
+		return;
+	vcpu->arch.pvclock_set_guest_stopped_request = true;
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }

@@ -302,9 +302,7 @@ bool kvmi_ring_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex, u64 id)
 
 	rec->size = size;
 	rec->kind = ex->kind;
-	rec->flags = id ? KVMI_EVENT_F_SYNC : 0;
-	if (unlikely(id && kv->open.stop))
-		rec->flags |= KVMI_EVENT_F_STOPPED;
+	rec->flags = id ? kv->open.flags : 0;
 	rec->vcpu = kv->index;
 	rec->header = sizeof(*rec);
 	rec->payload = ex->size;
@@ -325,6 +323,7 @@ bool kvmi_ring_post(struct kvmi_vcpu *kv, const struct kvmi_exit *ex, u64 id)
 
 	if (id)
 		WRITE_ONCE(ring->header->open_event, id);
+	kv->stats.events[ex->kind]++;
 	ring->producer += size;
 	WRITE_ONCE(ring->header->posted, ring->header->posted + 1);
 	/* Pairs with the acquire of the tool. */

@@ -86,6 +86,8 @@ union kvmi_args {
 	struct kvmi_slots slots;
 	struct kvmi_vcpu_info vcpu_info;
 	struct kvmi_policy policy;
+	struct kvmi_stats stats;
+	struct kvmi_reset reset;
 	struct kvmi_get_ring get_ring;
 	struct kvmi_wait wait;
 	struct kvmi_control_event control_event;
@@ -188,6 +190,21 @@ static int kvmi_do_policy(struct kvmi_session *session, union kvmi_args *args)
 	WRITE_ONCE(vm->default_action, policy->default_action);
 	kvmi_event_set_timeout(vm, msecs_to_jiffies(policy->timeout_ms));
 	return 0;
+}
+
+static int kvmi_do_stats(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_stats_get(session->vm, &args->stats);
+}
+
+static int kvmi_do_reset(struct kvmi_session *session, union kvmi_args *args)
+{
+	struct kvmi_reset *reset = &args->reset;
+
+	if (reset->flags || reset->pad || !reset->what ||
+	    (reset->what & ~KVMI_RESET_ALL))
+		return -EINVAL;
+	return kvmi_vm_reset(session->vm, reset->what);
 }
 
 static int kvmi_do_ring(struct kvmi_session *session, union kvmi_args *args)
@@ -381,6 +398,10 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT, kvmi_do_vcpu),
 	KVMI_IOCTL(KVMI_SET_POLICY, kvmi_policy, default_action,
 		   KVMI_IOCTL_CONF, kvmi_do_policy),
+	KVMI_IOCTL(KVMI_GET_STATS, kvmi_stats, pad,
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT, kvmi_do_stats),
+	KVMI_IOCTL(KVMI_RESET, kvmi_reset, pad, KVMI_IOCTL_CONF,
+		   kvmi_do_reset),
 	KVMI_IOCTL(KVMI_GET_RING, kvmi_get_ring, out_tool_size,
 		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_ring),
 	KVMI_IOCTL(KVMI_WAIT, kvmi_wait, timeout_ns, 0, kvmi_do_wait),

@@ -93,6 +93,14 @@ struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu)
 			goto err_free;
 		kv->nr_msrs = vm->def_nr_msrs;
 	}
+	if (vm->def_limits) {
+		kv->limits = kmemdup(vm->def_limits,
+				     KVMI_NR_KINDS * sizeof(*kv->limits),
+				     GFP_KERNEL_ACCOUNT);
+		ret = -ENOMEM;
+		if (!kv->limits)
+			goto err_msrs;
+	}
 	kvmi_event_update_want(kv);
 
 	ret = kvmi_ring_init(vm, kv);
@@ -110,6 +118,7 @@ struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu)
 err_ring:
 	kvmi_ring_fini(&kv->ring);
 err_msrs:
+	kfree(kv->limits);
 	kfree(kv->msrs);
 err_free:
 	kfree(kv);
@@ -124,6 +133,7 @@ void kvmi_vcpu_free(struct kvmi_vcpu *kv)
 {
 	kvmi_tdp_release(&kv->tdp);
 	kvmi_ring_fini(&kv->ring);
+	kfree(kv->limits);
 	kfree(kv->msrs);
 	kfree_rcu(kv, rcu);
 }
@@ -390,9 +400,12 @@ int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv),
 	smp_mb();
 	if (ret > 0)
 		ret = 0;
-	if (!ret)
+	if (ret)
+		return ret;
+	if (unlikely(time_after(jiffies, kv->stop_since + HZ)))
 		kvmi_pause_ended(kv);
-	return ret;
+	kv->stop_since = 0;
+	return 0;
 }
 
 /**

@@ -47,6 +47,7 @@ static void kvmi_vm_free(struct kref *ref)
 		kvmi_vcpu_free(kv);
 	xa_destroy(&vm->vcpus);
 	xa_destroy(&vm->views);
+	kfree(vm->def_limits);
 	kfree(vm->def_msrs);
 	free_page((unsigned long)vm->bounce);
 	kvmi_map_put(vm);
@@ -248,6 +249,64 @@ static void kvmi_vm_drain(struct kvmi_vm *vm)
 		/* Pairs with smp_store_release() in kvmi_vcpu_leave(). */
 		wait_event(kvmi_drain_wq, !smp_load_acquire(&kv->inflight));
 	}
+}
+
+static int kvmi_vm_reset_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
+{
+	u32 what = *(u32 *)arg;
+
+	if (what & KVMI_RESET_EVENTS)
+		kvmi_step_cancel(kv);
+	if (what & KVMI_RESET_INJECT)
+		kvmi_inject_drop(kv);
+	return 0;
+}
+
+/**
+ * kvmi_vm_reset - KVMI_RESET
+ * @vm: vm->sem held for reading, vm->lock held
+ * @what: KVMI_RESET_*
+ *
+ * The hooks stay, and the rings.
+ *
+ * Return: 0, -EINTR or -ENOMEM, and some of it is done.
+ */
+int kvmi_vm_reset(struct kvmi_vm *vm, u32 what)
+{
+	struct kvmi_tree *tree;
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+	int ret;
+
+	if (what & KVMI_RESET_POLICY) {
+		WRITE_ONCE(vm->default_action, KVMI_ACTION_CONTINUE);
+		kvmi_event_set_timeout(vm, 0);
+	}
+	if (what & KVMI_RESET_EVENTS)
+		kvmi_event_reset(vm);
+	if (what & KVMI_RESET_VIEWS) {
+		xa_for_each(&vm->views, i, tree) {
+			ret = kvmi_view_destroy(vm, i);
+			if (ret)
+				return ret;
+		}
+	}
+	if (what & (KVMI_RESET_EVENTS | KVMI_RESET_INJECT)) {
+		xa_for_each(&vm->vcpus, i, kv) {
+			ret = kvmi_vcpu_run_job(kv, kvmi_vm_reset_job, &what);
+			if (ret)
+				return ret;
+		}
+	}
+	/* Last: until then nothing runs that was not to. */
+	if (what & KVMI_RESET_PAUSES) {
+		vm->def_pause = 0;
+		xa_for_each(&vm->vcpus, i, kv) {
+			WRITE_ONCE(kv->pause_count, 0);
+			kvmi_vcpu_wake(kv);
+		}
+	}
+	return kvmi_vm_kick(vm);
 }
 
 static int kvmi_vm_disarm_job(struct kvmi_vcpu *kv, void *arg, bool in_run)

@@ -21,6 +21,8 @@ static const struct {
 	{ "GET_SLOTS", KVMI_GET_SLOTS, sizeof(struct kvmi_slots), true },
 	{ "GET_VCPU", KVMI_GET_VCPU, sizeof(struct kvmi_vcpu_info), true },
 	{ "SET_POLICY", KVMI_SET_POLICY, sizeof(struct kvmi_policy), true },
+	{ "GET_STATS", KVMI_GET_STATS, sizeof(struct kvmi_stats), true },
+	{ "RESET", KVMI_RESET, sizeof(struct kvmi_reset), true },
 	{ "GET_RING", KVMI_GET_RING, sizeof(struct kvmi_get_ring), true },
 	{ "WAIT", KVMI_WAIT, sizeof(struct kvmi_wait), true },
 	{ "CONTROL_EVENT", KVMI_CONTROL_EVENT,
@@ -46,6 +48,17 @@ static const struct {
 	{ "INJECT", KVMI_INJECT, sizeof(struct kvmi_inject), true },
 };
 
+/* Of its first version: some have grown. */
+static size_t first_size(unsigned int i)
+{
+	switch (ioctls[i].cmd) {
+	case KVMI_CONTROL_EVENT:
+		return offsetof(struct kvmi_control_event, rate);
+	default:
+		return ioctls[i].size;
+	}
+}
+
 KTAP_CASE(every_ioctl_checks_its_struct, "")
 {
 	struct vmm *vm = vmm_create(1, 0);
@@ -61,7 +74,7 @@ KTAP_CASE(every_ioctl_checks_its_struct, "")
 	for (i = 0; i < sizeof(ioctls) / sizeof(ioctls[0]); i++) {
 		ktap_diag("%s", ioctls[i].name);
 		memset(&arg, 0, sizeof(arg));
-		for (n = 0; n < ioctls[i].size; n += 4) {
+		for (n = 0; n < first_size(i); n += 4) {
 			arg.size = n;
 			KTAP_ERR(ioctl(fd, ioctls[i].cmd, &arg), EINVAL);
 		}

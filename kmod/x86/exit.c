@@ -8,6 +8,8 @@
  * finishes trap-like exits, all of which must precede any wait. If not, KVM's
  * handler has the exit, as it would have without kvmi.
  */
+#include <linux/jiffies.h>
+
 #include "../hook.h"
 #include "../vmlist.h"
 
@@ -258,8 +260,11 @@ static int kvmi_gate(struct kvmi_vcpu *kv)
 	if (kv->inject.mask && !kv->open.id)
 		kvmi_inject_hand(kv, ret > 0);
 	/* It began before a signal, which the VMM has seen to. */
-	if (kv->stop_since && ret > 0)
-		kvmi_pause_ended(kv);
+	if (kv->stop_since && ret > 0) {
+		if (time_after(jiffies, kv->stop_since + HZ))
+			kvmi_pause_ended(kv);
+		kv->stop_since = 0;
+	}
 	return ret;
 }
 

@@ -383,6 +383,15 @@ void kvmi_inject_exit(struct kvmi_vcpu *kv)
 	}
 }
 
+/**
+ * kvmi_inject_drop - forget what KVM has not got yet
+ * @kv: the vCPU, loaded; called on its thread, or with vcpu->mutex held
+ */
+void kvmi_inject_drop(struct kvmi_vcpu *kv)
+{
+	memset(&kv->inject, 0, sizeof(kv->inject));
+}
+
 /* ---- the ioctl -------------------------------------------------------------- */
 
 static int kvmi_inject_job(struct kvmi_vcpu *kv, void *arg, bool in_run)

@@ -208,6 +208,9 @@ KVMI_API int kvmi_vm_get_slots(struct kvmi_vm *vm, struct kvmi_slot *slots,
 			       unsigned int nr);
 KVMI_API int kvmi_vm_set_policy(struct kvmi_vm *vm, unsigned int timeout_ms,
 				enum kvmi_action default_action);
+KVMI_API int kvmi_vm_get_stats(struct kvmi_vm *vm, unsigned int vcpu,
+			       unsigned int kind, struct kvmi_stats *stats);
+KVMI_API int kvmi_vm_reset(struct kvmi_vm *vm, uint32_t what);
 KVMI_API int kvmi_vm_pause(struct kvmi_vm *vm);
 KVMI_API int kvmi_vm_resume(struct kvmi_vm *vm);
 KVMI_API ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf,

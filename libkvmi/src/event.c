@@ -622,8 +622,8 @@ kvmi_event_segments(const struct kvmi_event *event)
  */
 void kvmi_reply_init(struct kvmi_reply *reply, enum kvmi_action action)
 {
-	/* The room for register sets stays as it is until it is used. */
-	memset(reply, 0, offsetof(struct kvmi_reply, set_data));
+	/* Each of the parts behind is set as a whole, if it is. */
+	memset(reply, 0, offsetof(struct kvmi_reply, inject));
 	reply->size = sizeof(*reply);
 	reply->action = action;
 }
@@ -722,6 +722,7 @@ int kvmi_reply_set_regs(struct kvmi_reply *reply, uint32_t sets,
 				      size);
 	reply->flags |= KVMI_REPLY_SETS;
 	reply->sets = sets;
+	reply->pad2 = 0;
 	memset(reply->set_data, 0, sizeof(reply->set_data));
 	memcpy(reply->set_data, buf, size);
 	return 0;

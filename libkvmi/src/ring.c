@@ -210,23 +210,9 @@ int kvmi_ring_next(struct kvmi_ring *ring, const struct kvmi_event **event)
 /* Of struct kvmi_reply as it was in the beginning. */
 #define FIRST_SIZE	offsetof(struct kvmi_reply, inject)
 
-int kvmi_ring_write_reply(struct kvmi_ring *ring, uint64_t id,
-			  const struct kvmi_reply *reply)
+static void write_later(struct kvmi_reply *to, const struct kvmi_reply *reply)
 {
-	struct kvmi_reply *to = &ring->tool->reply;
-
-	/* Until the id is there, what is written is no answer to anything. */
-	WRITE_ONCE(to->id, 0);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	/* Without the parts that came later, an older kernel takes it as well. */
-	to->size = reply->flags & LATER_PARTS ? sizeof(*to) : FIRST_SIZE;
-	to->action = reply->action;
-	to->flags = reply->flags;
-	to->view = reply->view;
-	to->reg_mask = reply->reg_mask;
-	to->pad = reply->pad;
-	if (reply->flags & KVMI_REPLY_REGS)
-		to->gprs = reply->gprs;
+	to->size = sizeof(*to);
 	if (reply->flags & KVMI_REPLY_INJECT)
 		to->inject = reply->inject;
 	if (reply->flags & KVMI_REPLY_VALUE)
@@ -236,6 +222,27 @@ int kvmi_ring_write_reply(struct kvmi_ring *ring, uint64_t id,
 		to->pad2 = reply->pad2;
 		memcpy(to->set_data, reply->set_data, sizeof(to->set_data));
 	}
+}
+
+int kvmi_ring_write_reply(struct kvmi_ring *ring, uint64_t id,
+			  const struct kvmi_reply *reply)
+{
+	struct kvmi_reply *to = &ring->tool->reply;
+
+	/* Until the id is there, what is written is no answer to anything. */
+	WRITE_ONCE(to->id, 0);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	/* Without the parts that came later, an older kernel takes it as well. */
+	to->size = FIRST_SIZE;
+	to->action = reply->action;
+	to->flags = reply->flags;
+	to->view = reply->view;
+	to->reg_mask = reply->reg_mask;
+	to->pad = reply->pad;
+	if (reply->flags & KVMI_REPLY_REGS)
+		to->gprs = reply->gprs;
+	if (reply->flags & LATER_PARTS)
+		write_later(to, reply);
 	store_release(&to->id, id);
 	full_barrier();
 	return READ_ONCE(ring->header->state) == KVMI_RING_SLEEPING;

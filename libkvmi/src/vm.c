@@ -709,6 +709,39 @@ ssize_t kvmi_vm_write(struct kvmi_vm *vm, uint64_t gpa, const void *buf,
 }
 
 /**
+ * kvmi_vm_get_stats() - What was told, what was not, how long was waited
+ * @vm: the session
+ * @vcpu: index of the vCPU, or KVMI_VCPU_ALL for the sum
+ * @kind: enum kvmi_event_kind, or KVMI_KIND_ALL for the sum
+ * @stats: where to store it
+ *
+ * Return: 0 or a negative errno; -ENOENT: no such vCPU.
+ */
+int kvmi_vm_get_stats(struct kvmi_vm *vm, unsigned int vcpu, unsigned int kind,
+		      struct kvmi_stats *stats)
+{
+	memset(stats, 0, sizeof(*stats));
+	stats->size = sizeof(*stats);
+	stats->vcpu = vcpu;
+	stats->kind = kind;
+	return kvmi_vm_ioctl(vm, KVMI_GET_STATS, stats, "get statistics");
+}
+
+/**
+ * kvmi_vm_reset() - Take back what the session has set, without letting the VM go
+ * @vm: the session
+ * @what: KVMI_RESET_*
+ *
+ * Return: 0 or a negative errno; -EINTR: some of it is done, call again.
+ */
+int kvmi_vm_reset(struct kvmi_vm *vm, uint32_t what)
+{
+	struct kvmi_reset arg = { .size = sizeof(arg), .what = what };
+
+	return kvmi_vm_ioctl(vm, KVMI_RESET, &arg, "reset");
+}
+
+/**
  * kvmi_vm_pause() - Stop all vCPUs
  * @vm: the session
  *

@@ -82,6 +82,8 @@
 #define KVMI_GET_SLOTS		_IO(KVMI_IOC_TYPE, 0x12)
 #define KVMI_GET_VCPU		_IO(KVMI_IOC_TYPE, 0x13)
 #define KVMI_SET_POLICY		_IO(KVMI_IOC_TYPE, 0x14)
+#define KVMI_GET_STATS		_IO(KVMI_IOC_TYPE, 0x15)
+#define KVMI_RESET		_IO(KVMI_IOC_TYPE, 0x16)
 #define KVMI_GET_RING		_IO(KVMI_IOC_TYPE, 0x18)
 #define KVMI_WAIT		_IO(KVMI_IOC_TYPE, 0x19)
 #define KVMI_CONTROL_EVENT	_IO(KVMI_IOC_TYPE, 0x1a)
@@ -149,6 +151,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_HOST_MSRS	(1ULL << 11)	/* KVMI_GET_HOST_MSRS */
 #define KVMI_FEATURE_INJECT	(1ULL << 12)	/* KVMI_INJECT */
 #define KVMI_FEATURE_STOP	(1ULL << 13)	/* KVMI_CONTROL_STOP */
+#define KVMI_FEATURE_STATS	(1ULL << 14)	/* KVMI_GET_STATS, KVMI_RESET, rates */
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
 #define KVMI_FEATURE_HOLD	(1ULL << 17)	/* KVMI_HOLD, KVMI_ATTACH_PAUSED */
 
@@ -461,6 +464,64 @@ struct kvmi_policy {
 	__u32 default_action;
 };
 
+/** KVMI_KIND_ALL - all kinds of events, where a kind is asked for */
+#define KVMI_KIND_ALL		0xffffffffU
+
+/**
+ * struct kvmi_stats - argument of KVMI_GET_STATS
+ * @size: sizeof(struct kvmi_stats)
+ * @flags: must be 0
+ * @vcpu: index of the vCPU, or KVMI_VCPU_ALL for the sum
+ * @kind: enum kvmi_event_kind, or KVMI_KIND_ALL for the sum
+ * @out_events: records posted
+ * @out_dropped: events that were not told; those for their rate included
+ * @out_limited: the latter alone
+ * @out_wait_ns: nanoseconds that vCPUs have waited for answers, those that wait
+ *	now included
+ * @out_unread: bytes in the rings that the tool has not consumed, of all kinds
+ * @out_open: events that wait for an answer now
+ * @pad: 0
+ */
+struct kvmi_stats {
+	__u32 size;
+	__u32 flags;
+	__u32 vcpu;
+	__u32 kind;
+	__aligned_u64 out_events;
+	__aligned_u64 out_dropped;
+	__aligned_u64 out_limited;
+	__aligned_u64 out_wait_ns;
+	__aligned_u64 out_unread;
+	__u32 out_open;
+	__u32 pad;
+};
+
+/* Bits of kvmi_reset.what. */
+#define KVMI_RESET_EVENTS	(1U << 0)	/* all off, none open, no steps, no rates */
+#define KVMI_RESET_VIEWS	(1U << 1)	/* all destroyed */
+#define KVMI_RESET_INJECT	(1U << 2)	/* what KVM has not got yet */
+#define KVMI_RESET_PAUSES	(1U << 3)
+#define KVMI_RESET_POLICY	(1U << 4)
+#define KVMI_RESET_ALL		0x1fU
+
+/**
+ * struct kvmi_reset - argument of KVMI_RESET
+ * @size: sizeof(struct kvmi_reset)
+ * @flags: must be 0
+ * @what: KVMI_RESET_*, one or more
+ * @pad: 0
+ *
+ * As if the session had just begun, without letting the VM go. The guest repeats
+ * what an open event was about. Records that are in the rings stay there. EINTR:
+ * some of it is done; call again.
+ */
+struct kvmi_reset {
+	__u32 size;
+	__u32 flags;
+	__u32 what;
+	__u32 pad;
+};
+
 /* ---- rings -------------------------------------------------------------- */
 
 /**
@@ -721,6 +782,10 @@ enum kvmi_event_mode {
  *	of the MSR; 0 for other kinds
  * @access: for MSRs KVMI_ACCESS_R, KVMI_ACCESS_W or both; 0 for other kinds
  * @mask: bits of the register that matter; must be 0 (all) so far
+ * @rate: how many events of the kind a second are told of each vCPU, 0 for all; the
+ *	others are as if the kind was off, and counted as dropped. Not for
+ *	KVMI_EVENT_STEP; of control registers and MSRs all together
+ * @burst: with @rate: how many may come at once; 0 is as 1
  *
  * When the call returns, the change is in force on every vCPU concerned.
  * KVMI_EVENT_STEP and KVMI_EVENT_ACCESS take KVMI_MODE_SYNC or KVMI_MODE_ASYNC;
@@ -737,6 +802,8 @@ struct kvmi_control_event {
 	__u32 index;
 	__u32 access;
 	__aligned_u64 mask;
+	__u32 rate;
+	__u32 burst;
 };
 
 /* ---- replies ------------------------------------------------------------- */
