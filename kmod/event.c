@@ -152,6 +152,11 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 	if (reply->pad)
 		return -EINVAL;
 
+	/* Of a session that was narrowed: see session.c. */
+	if ((reply->flags & ~READ_ONCE(kv->vm->reply_flags)) ||
+	    !(READ_ONCE(kv->vm->reply_actions) & BIT(reply->action & 31)))
+		return -EPERM;
+
 	switch (reply->action) {
 	case KVMI_ACTION_CONTINUE:
 	case KVMI_ACTION_RETRY:

@@ -504,6 +504,12 @@ struct kvmi_vcpu {
  * @stop_wq: the tools among them
  * @timeout: for an answer, jiffies; 0: none
  * @default_action: enum kvmi_action
+ * @on_close: enum kvmi_on_close
+ * @reply_flags: KVMI_REPLY_* that the session may answer with
+ * @reply_actions: bits of enum kvmi_action, likewise
+ * @sessions: how many there are; this and the next two under kvmi_vms_lock
+ * @controlled: one of them controls the VM
+ * @orphan: it waits for a successor, with a reference and the module held
  * @timer: looks for answers that are overdue
  * @view_lock: the views' tables
  * @views: struct kvmi_tree by id
@@ -547,6 +553,12 @@ struct kvmi_vm {
 
 	u32 timeout;
 	u32 default_action;
+	u32 on_close;
+	u32 reply_flags;
+	u32 reply_actions;
+	u32 sessions;
+	bool controlled;
+	bool orphan;
 	struct delayed_work timer;
 
 	spinlock_t view_lock;			/* the views' tables */
@@ -641,10 +653,11 @@ int kvmi_session_create(struct kvmi_attach *args);
 extern struct hlist_head kvmi_vcpu_table[1 << KVMI_HASH_BITS];
 extern wait_queue_head_t kvmi_drain_wq;
 
-struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size, bool paused);
+struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
+			       bool observer, bool paused);
 int kvmi_vm_hooks_get(void);
 void kvmi_vm_hooks_put(void);
-void kvmi_vm_detach(struct kvmi_vm *vm);
+void kvmi_vm_leave(struct kvmi_vm *vm, bool observer, bool closed);
 struct kvmi_vm *kvmi_vm_lookup(struct kvm *kvm);
 struct kvmi_vm *kvmi_vm_find(struct kvm *kvm);
 void kvmi_vm_put(struct kvmi_vm *vm);
@@ -698,6 +711,7 @@ void kvmi_vcpu_wake(struct kvmi_vcpu *kv);
 /* pause.c */
 int kvmi_pause_wait(struct kvmi_vm *vm, struct kvmi_vcpu *only);
 int kvmi_pause(struct kvmi_vm *vm, struct kvmi_vcpu *only);
+void kvmi_pause_orphan(struct kvmi_vm *vm);
 int kvmi_resume(struct kvmi_vm *vm, struct kvmi_vcpu *only);
 int kvmi_pause_others(struct kvmi_vcpu *kv);
 void kvmi_pause_release(struct kvmi_vcpu *kv);

@@ -122,6 +122,22 @@ int kvmi_pause(struct kvmi_vm *vm, struct kvmi_vcpu *only)
 }
 
 /**
+ * kvmi_pause_orphan - pause all, without waiting until they stand
+ * @vm: vm->sem held for reading, vm->lock held
+ */
+void kvmi_pause_orphan(struct kvmi_vm *vm)
+{
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	xa_for_each(&vm->vcpus, i, kv)
+		kvmi_pause_count(kv, 1);
+	vm->def_pause++;
+	smp_mb();
+	kvmi_pause_look(vm, NULL, NULL, true);
+}
+
+/**
  * kvmi_resume - the end of one kvmi_pause()
  * @vm: vm->sem held for reading, vm->lock held
  * @only: one, or NULL

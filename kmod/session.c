@@ -3,7 +3,9 @@
  * Sessions: an attachment of one tool to one VM, and the ioctls on it.
  *
  * The session's descriptor is the right to introspect the VM: who holds it is
- * not asked who he is. When the last one is closed, the VM is let go.
+ * not asked who he is. When the last one is closed, the VM is let go. What may be
+ * done with it can be narrowed: kvmi_ioctls[] and kvmi_session_needs() say who may
+ * do what.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -23,6 +25,9 @@ struct kvmi_session {
 	struct kvmi_vm *vm;
 	struct mutex lock;		/* detaching, once */
 	bool detaching;
+	bool observer;
+	u32 rights;			/* KVMI_RIGHT_*; only ever fewer */
+	u64 kinds;			/* of events, likewise */
 	struct kvmi_detach_work *detach;
 };
 
@@ -35,6 +40,8 @@ struct kvmi_detach_work {
 	struct kref ref;
 	struct completion done;
 	struct kvmi_vm *vm;
+	bool observer;
+	bool closed;
 };
 
 static void kvmi_detach_free(struct kref *ref)
@@ -47,7 +54,7 @@ static void kvmi_detach_fn(struct work_struct *work)
 	struct kvmi_detach_work *detach = container_of(work,
 						struct kvmi_detach_work, work);
 
-	kvmi_vm_detach(detach->vm);
+	kvmi_vm_leave(detach->vm, detach->observer, detach->closed);
 	kvmi_vm_put(detach->vm);
 	kvmi_vcpu_settle();
 	/*
@@ -60,14 +67,16 @@ static void kvmi_detach_fn(struct work_struct *work)
 }
 
 /* Let the VM go; wait for it unless killed. */
-static int kvmi_session_detach(struct kvmi_session *session)
+static int kvmi_session_detach(struct kvmi_session *session, bool closed)
 {
 	struct kvmi_detach_work *detach = session->detach;
 	int ret;
 
 	mutex_lock(&session->lock);
 	if (!session->detaching) {
-		session->detaching = true;
+		WRITE_ONCE(session->detaching, true);
+		detach->observer = session->observer;
+		detach->closed = closed;
 		kref_get(&session->vm->ref);
 		kref_get(&detach->ref);
 		__module_get(THIS_MODULE);
@@ -88,6 +97,7 @@ union kvmi_args {
 	struct kvmi_policy policy;
 	struct kvmi_stats stats;
 	struct kvmi_reset reset;
+	struct kvmi_narrow narrow;
 	struct kvmi_get_ring get_ring;
 	struct kvmi_wait wait;
 	struct kvmi_control_event control_event;
@@ -108,9 +118,9 @@ static int kvmi_do_detach(struct kvmi_session *session, union kvmi_args *args)
 {
 	if (args->detach.flags)
 		return -EINVAL;
-	if (READ_ONCE(session->vm->detached))
+	if (READ_ONCE(session->vm->detached) || READ_ONCE(session->detaching))
 		return -ENODEV;
-	return kvmi_session_detach(session);
+	return kvmi_session_detach(session, false);
 }
 
 static u32 kvmi_session_pid(struct kvm *kvm)
@@ -180,7 +190,8 @@ static int kvmi_do_policy(struct kvmi_session *session, union kvmi_args *args)
 	struct kvmi_policy *policy = &args->policy;
 	struct kvmi_vm *vm = session->vm;
 
-	if (policy->flags || policy->timeout_ms > 86400000)
+	if (policy->flags || policy->pad || policy->timeout_ms > 86400000 ||
+	    policy->on_close > KVMI_ON_CLOSE_WAIT)
 		return -EINVAL;
 	if (policy->default_action != KVMI_ACTION_CONTINUE &&
 	    policy->default_action != KVMI_ACTION_RETRY &&
@@ -188,6 +199,7 @@ static int kvmi_do_policy(struct kvmi_session *session, union kvmi_args *args)
 		return -EINVAL;
 
 	WRITE_ONCE(vm->default_action, policy->default_action);
+	vm->on_close = policy->on_close;
 	kvmi_event_set_timeout(vm, msecs_to_jiffies(policy->timeout_ms));
 	return 0;
 }
@@ -365,6 +377,8 @@ static int kvmi_do_inject(struct kvmi_session *session, union kvmi_args *args)
 	return kvmi_inject(session->vm, &args->inject);
 }
 
+static int kvmi_do_narrow(struct kvmi_session *session, union kvmi_args *args);
+
 /* What a call needs. */
 #define KVMI_IOCTL_VM	BIT(0)	/* vm->sem for reading, the VM not gone */
 #define KVMI_IOCTL_LOCK	BIT(1)	/* vm->lock */
@@ -375,88 +389,177 @@ struct kvmi_ioctl {
 	size_t size;			/* of the struct today */
 	size_t min_size;		/* of its first version */
 	u32 flags;
+	u32 rights;			/* KVMI_RIGHT_* */
 	int (*fn)(struct kvmi_session *session, union kvmi_args *args);
 };
 
-#define KVMI_IOCTL(cmd, type, last, fl, func)				\
+#define KVMI_IOCTL(cmd, type, last, fl, right, func)			\
 	[_IOC_NR(cmd)] = {						\
 		.size = sizeof(struct type),				\
 		.min_size = offsetofend(struct type, last),		\
 		.flags = (fl),						\
+		.rights = (right),					\
 		.fn = (func),						\
 	}
 
 #define KVMI_IOCTL_CONF	(KVMI_IOCTL_VM | KVMI_IOCTL_LOCK)
 
 static const struct kvmi_ioctl kvmi_ioctls[] = {
-	KVMI_IOCTL(KVMI_DETACH, kvmi_detach, flags, 0, kvmi_do_detach),
+	KVMI_IOCTL(KVMI_DETACH, kvmi_detach, flags, 0,
+		   0, kvmi_do_detach),
 	KVMI_IOCTL(KVMI_GET_INFO, kvmi_info, reserved,
-		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_info),
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_READ, kvmi_do_info),
 	KVMI_IOCTL(KVMI_GET_SLOTS, kvmi_slots, out_nr,
-		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT, kvmi_do_slots),
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_READ, kvmi_do_slots),
 	KVMI_IOCTL(KVMI_GET_VCPU, kvmi_vcpu_info, reserved,
-		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT, kvmi_do_vcpu),
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_READ, kvmi_do_vcpu),
 	KVMI_IOCTL(KVMI_SET_POLICY, kvmi_policy, default_action,
-		   KVMI_IOCTL_CONF, kvmi_do_policy),
+		   KVMI_IOCTL_CONF,
+		   KVMI_RIGHT_CONTROL, kvmi_do_policy),
 	KVMI_IOCTL(KVMI_GET_STATS, kvmi_stats, pad,
-		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT, kvmi_do_stats),
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_READ, kvmi_do_stats),
 	KVMI_IOCTL(KVMI_RESET, kvmi_reset, pad, KVMI_IOCTL_CONF,
-		   kvmi_do_reset),
+		   KVMI_RIGHT_CONTROL, kvmi_do_reset),
+	KVMI_IOCTL(KVMI_NARROW, kvmi_narrow, out_kinds,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, 0, kvmi_do_narrow),
 	KVMI_IOCTL(KVMI_GET_RING, kvmi_get_ring, out_tool_size,
-		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_ring),
-	KVMI_IOCTL(KVMI_WAIT, kvmi_wait, timeout_ns, 0, kvmi_do_wait),
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_EVENTS, kvmi_do_ring),
+	KVMI_IOCTL(KVMI_WAIT, kvmi_wait, timeout_ns, 0,
+		   KVMI_RIGHT_EVENTS, kvmi_do_wait),
 	KVMI_IOCTL(KVMI_CONTROL_EVENT, kvmi_control_event, mask,
-		   KVMI_IOCTL_CONF, kvmi_do_event),
+		   KVMI_IOCTL_CONF,
+		   KVMI_RIGHT_EVENTS, kvmi_do_event),
 	KVMI_IOCTL(KVMI_PAUSE, kvmi_pause, pad, KVMI_IOCTL_CONF,
-		   kvmi_do_pause),
+		   KVMI_RIGHT_CONTROL, kvmi_do_pause),
 	KVMI_IOCTL(KVMI_RESUME, kvmi_pause, pad, KVMI_IOCTL_CONF,
-		   kvmi_do_resume),
+		   KVMI_RIGHT_CONTROL, kvmi_do_resume),
 	KVMI_IOCTL(KVMI_GET_REGS, kvmi_regs, pad, KVMI_IOCTL_VM,
-		   kvmi_do_get_regs),
+		   KVMI_RIGHT_READ, kvmi_do_get_regs),
 	KVMI_IOCTL(KVMI_SET_REGS, kvmi_regs, pad, KVMI_IOCTL_VM,
-		   kvmi_do_set_regs),
+		   KVMI_RIGHT_WRITE, kvmi_do_set_regs),
 	KVMI_IOCTL(KVMI_GET_STATE, kvmi_state, out_size,
 		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
-		   kvmi_do_get_state),
+		   KVMI_RIGHT_READ, kvmi_do_get_state),
 	KVMI_IOCTL(KVMI_SET_STATE, kvmi_state, out_size,
 		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
-		   kvmi_do_set_state),
+		   KVMI_RIGHT_WRITE, kvmi_do_set_state),
 	KVMI_IOCTL(KVMI_GET_MSRS, kvmi_msrs, pad, KVMI_IOCTL_VM,
-		   kvmi_do_get_msrs),
+		   KVMI_RIGHT_READ, kvmi_do_get_msrs),
 	KVMI_IOCTL(KVMI_SET_MSRS, kvmi_msrs, pad,
 		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
-		   kvmi_do_set_msrs),
+		   KVMI_RIGHT_WRITE, kvmi_do_set_msrs),
 	KVMI_IOCTL(KVMI_READ_PHYS, kvmi_phys, out_done,
-		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_read),
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   KVMI_RIGHT_READ, kvmi_do_read),
 	KVMI_IOCTL(KVMI_WRITE_PHYS, kvmi_phys, out_done,
-		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_write),
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   KVMI_RIGHT_WRITE, kvmi_do_write),
 	KVMI_IOCTL(KVMI_RW_LIST, kvmi_rw_list, space,
-		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_list),
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   KVMI_RIGHT_READ, kvmi_do_list),
 	KVMI_IOCTL(KVMI_TRANSLATE, kvmi_translate, out_space,
-		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, kvmi_do_translate),
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   KVMI_RIGHT_READ, kvmi_do_translate),
 	KVMI_IOCTL(KVMI_GET_MAP, kvmi_get_map, out_size,
-		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_map),
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_READ, kvmi_do_map),
 	KVMI_IOCTL(KVMI_VIEW_CREATE, kvmi_view, pad,
-		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT, kvmi_do_view_create),
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_VIEWS, kvmi_do_view_create),
 	KVMI_IOCTL(KVMI_VIEW_DESTROY, kvmi_view, pad, KVMI_IOCTL_CONF,
-		   kvmi_do_view_destroy),
+		   KVMI_RIGHT_VIEWS, kvmi_do_view_destroy),
 	KVMI_IOCTL(KVMI_VIEW_SWITCH, kvmi_view, pad, KVMI_IOCTL_CONF,
-		   kvmi_do_view_switch),
+		   KVMI_RIGHT_VIEWS, kvmi_do_view_switch),
 	KVMI_IOCTL(KVMI_ACCESS_SET, kvmi_access, pad,
 		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
-		   kvmi_do_access_set),
+		   KVMI_RIGHT_VIEWS, kvmi_do_access_set),
 	KVMI_IOCTL(KVMI_ACCESS_GET, kvmi_access, pad,
 		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
-		   kvmi_do_access_get),
+		   KVMI_RIGHT_READ, kvmi_do_access_get),
 	KVMI_IOCTL(KVMI_INJECT, kvmi_inject, out_injection,
-		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT, kvmi_do_inject),
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_INJECT, kvmi_do_inject),
 };
+
+/* The rest of the table: what a call needs more, by its arguments. */
+static u32 kvmi_session_needs(struct kvmi_session *session,
+			      const struct kvmi_ioctl *op,
+			      const union kvmi_args *args)
+{
+	u32 rights = op->rights;
+
+	/* Else a sandbox could avoid what its end is to bring about. */
+	if (op->fn == kvmi_do_detach && !session->observer)
+		rights |= KVMI_RIGHT_CONTROL;
+
+	if (op->fn == kvmi_do_event && args->control_event.mode == KVMI_MODE_SYNC)
+		rights |= KVMI_RIGHT_SYNC;
+	if (op->fn == kvmi_do_list && (args->list.flags & KVMI_RW_WRITE))
+		rights |= KVMI_RIGHT_WRITE;
+	return rights;
+}
+
+/* ... and the parts of an answer. */
+static void kvmi_session_replies(struct kvmi_session *session)
+{
+	u32 rights = session->rights, flags = ~0U, actions = ~0U;
+
+	if (!(rights & KVMI_RIGHT_WRITE))
+		flags &= ~(KVMI_REPLY_REGS | KVMI_REPLY_VALUE |
+			   KVMI_REPLY_SETS);
+	if (!(rights & KVMI_RIGHT_INJECT))
+		flags &= ~KVMI_REPLY_INJECT;
+	if (!(rights & KVMI_RIGHT_VIEWS))
+		flags &= ~(KVMI_REPLY_VIEW | KVMI_REPLY_FAST_STEP);
+	if (!(rights & KVMI_RIGHT_CONTROL))
+		actions &= ~(BIT(KVMI_ACTION_SKIP) | BIT(KVMI_ACTION_CRASH));
+	if (!(rights & KVMI_RIGHT_SYNC))
+		actions = BIT(KVMI_ACTION_CONTINUE);
+	if (session->observer)
+		return;
+	WRITE_ONCE(session->vm->reply_flags, flags);
+	WRITE_ONCE(session->vm->reply_actions, actions);
+}
+
+static bool kvmi_session_may(struct kvmi_session *session, u32 rights)
+{
+	return !(rights & ~READ_ONCE(session->rights));
+}
+
+static int kvmi_do_narrow(struct kvmi_session *session, union kvmi_args *args)
+{
+	struct kvmi_narrow *narrow = &args->narrow;
+
+	if (narrow->flags || (narrow->rights & ~KVMI_RIGHT_ALL))
+		return -EINVAL;
+	/* Serialized by vm->lock. */
+	WRITE_ONCE(session->rights, session->rights & narrow->rights);
+	WRITE_ONCE(session->kinds, session->kinds & narrow->kinds);
+	kvmi_session_replies(session);
+	narrow->out_rights = session->rights;
+	narrow->out_kinds = session->kinds;
+	return 0;
+}
 
 static int kvmi_session_call(struct kvmi_session *session,
 			     const struct kvmi_ioctl *op, union kvmi_args *args)
 {
 	struct kvmi_vm *vm = session->vm;
 	int ret;
+
+	if (!kvmi_session_may(session, kvmi_session_needs(session, op, args)))
+		return -EPERM;
+	if (op->fn == kvmi_do_event && args->control_event.kind < KVMI_NR_KINDS &&
+	    !(READ_ONCE(session->kinds) & BIT_ULL(args->control_event.kind)))
+		return -EPERM;
+	/* Without others, that is as much as vm->detached says. */
+	if (op->flags && READ_ONCE(session->detaching))
+		return -ENODEV;
 
 	if (!op->flags || op->flags == (KVMI_IOCTL_OUT | KVMI_IOCTL_ERR))
 		return op->fn(session, args);
@@ -521,6 +624,10 @@ static ssize_t kvmi_session_read(struct file *file, char __user *buf,
 {
 	struct kvmi_session *session = file->private_data;
 
+	if (!kvmi_session_may(session, KVMI_RIGHT_READ))
+		return -EPERM;
+	if (READ_ONCE(session->detaching))
+		return -ENODEV;
 	return kvmi_memory_file(session->vm, buf, len, pos, false);
 }
 
@@ -529,6 +636,10 @@ static ssize_t kvmi_session_write(struct file *file, const char __user *buf,
 {
 	struct kvmi_session *session = file->private_data;
 
+	if (!kvmi_session_may(session, KVMI_RIGHT_WRITE))
+		return -EPERM;
+	if (READ_ONCE(session->detaching))
+		return -ENODEV;
 	return kvmi_memory_file(session->vm, (char __user *)buf, len, pos,
 				true);
 }
@@ -562,8 +673,15 @@ static __poll_t kvmi_session_poll(struct file *file, poll_table *wait)
 {
 	struct kvmi_session *session = file->private_data;
 
+	__poll_t mask;
+
 	poll_wait(file, &session->vm->wq, wait);
-	return kvmi_event_pending(session->vm);
+	mask = kvmi_event_pending(session->vm);
+	if (READ_ONCE(session->detaching))
+		mask |= EPOLLHUP;
+	/* The rings are another session's. */
+	return kvmi_session_may(session, KVMI_RIGHT_EVENTS) ? mask :
+							      mask & EPOLLHUP;
 }
 
 static int kvmi_session_mmap(struct file *file, struct vm_area_struct *vma)
@@ -571,7 +689,10 @@ static int kvmi_session_mmap(struct file *file, struct vm_area_struct *vma)
 	struct kvmi_session *session = file->private_data;
 
 	if (kvmi_map_offset(vma))
-		return kvmi_map_mmap(session->vm, vma);
+		return kvmi_session_may(session, KVMI_RIGHT_READ) ?
+		       kvmi_map_mmap(session->vm, vma) : -EPERM;
+	if (!kvmi_session_may(session, KVMI_RIGHT_EVENTS))
+		return -EPERM;
 	return kvmi_ring_mmap(session->vm, vma);
 }
 
@@ -579,7 +700,7 @@ static int kvmi_session_release(struct inode *inode, struct file *file)
 {
 	struct kvmi_session *session = file->private_data;
 
-	kvmi_session_detach(session);
+	kvmi_session_detach(session, true);
 	kref_put(&session->detach->ref, kvmi_detach_free);
 	kvmi_vm_put(session->vm);
 	mutex_destroy(&session->lock);
@@ -614,8 +735,8 @@ int kvmi_session_create(struct kvmi_attach *args)
 	int ret;
 	int fd;
 
-	if (args->flags & ~KVMI_ATTACH_PAUSED)
-		return -EINVAL;
+	if ((args->flags & ~(KVMI_ATTACH_PAUSED | KVMI_ATTACH_OBSERVER)) ||
+	    args->flags == (KVMI_ATTACH_PAUSED | KVMI_ATTACH_OBSERVER))		return -EINVAL;
 	if (!is_power_of_2(ring_size) || ring_size < KVMI_MIN_RING ||
 	    ring_size > KVMI_MAX_RING)
 		return -EINVAL;
@@ -644,7 +765,10 @@ int kvmi_session_create(struct kvmi_attach *args)
 	if (fd < 0)
 		goto err_detach;
 
-	session->vm = kvmi_vm_attach(vm_file, ring_size,
+	session->observer = args->flags & KVMI_ATTACH_OBSERVER;
+	session->rights = session->observer ? KVMI_RIGHT_READ : KVMI_RIGHT_ALL;
+	session->kinds = session->observer ? 0 : ~0ULL;
+	session->vm = kvmi_vm_attach(vm_file, ring_size, session->observer,
 				     args->flags & KVMI_ATTACH_PAUSED);
 	if (IS_ERR(session->vm)) {
 		ret = PTR_ERR(session->vm);
@@ -666,7 +790,7 @@ int kvmi_session_create(struct kvmi_attach *args)
 	return fd;
 
 err_vm:
-	kvmi_session_detach(session);
+	kvmi_session_detach(session, false);
 	kvmi_vm_put(session->vm);
 err_fd:
 	put_unused_fd(fd);

@@ -368,6 +368,49 @@ static void kvmi_vm_release(struct kvmi_vm *vm, bool dying)
 	kvmi_netlink_notify(KVMI_NL_CMD_DETACHED, vm->id);
 }
 
+/*
+ * One more session. The successor of one that has died finds everything as it was;
+ * what is open is raised anew, as the guest repeats it. kvmi_vms_lock held.
+ */
+static void kvmi_vm_join(struct kvmi_vm *vm, bool observer)
+{
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	vm->sessions++;
+	if (observer)
+		return;
+	vm->controlled = true;
+	if (!vm->orphan)
+		return;
+	vm->orphan = false;
+	vm->on_close = KVMI_ON_CLOSE_CONTINUE;
+	vm->reply_flags = ~0U;
+	vm->reply_actions = ~0U;
+	xa_for_each(&vm->vcpus, i, kv) {
+		if (READ_ONCE(kv->open.id)) {
+			set_bit(KVMI_VCPU_F_RESET, &kv->flags);
+			kvmi_vcpu_wake(kv);
+		}
+	}
+	/* The caller has a reference to both. */
+	kvmi_vm_put(vm);
+	module_put(THIS_MODULE);
+}
+
+static int kvmi_vm_pause_joined(struct kvmi_vm *vm)
+{
+	int ret = -ENODEV;
+
+	down_read(&vm->sem);
+	mutex_lock(&vm->lock);
+	if (vm->kvm && !vm->detached)
+		ret = kvmi_pause(vm, NULL);
+	mutex_unlock(&vm->lock);
+	up_read(&vm->sem);
+	return ret;
+}
+
 /**
  * kvmi_vm_hooks_get - put the hooks of KVM's operations in, for a VM that is held
  *
@@ -398,15 +441,17 @@ void kvmi_vm_hooks_put(void)
 /**
  * kvmi_vm_attach - attach to a VM
  * @vm_file: of its VM descriptor
- * @ring_size: bytes per vCPU, a power of two
+ * @ring_size: bytes per vCPU, a power of two; of the first session
+ * @observer: it does not control the VM
  * @paused: all its vCPUs are paused once
  *
  * Return: the VM with one reference, or ERR_PTR(); see KVMI_ATTACH.
  */
-struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size, bool paused)
+struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
+			       bool observer, bool paused)
 {
 	struct kvm *kvm = vm_file->private_data;
-	struct kvmi_vm *vm;
+	struct kvmi_vm *vm, *other;
 	int ret;
 
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
@@ -424,6 +469,8 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size, bool paused)
 	init_waitqueue_head(&vm->stop_wq);
 	INIT_DELAYED_WORK(&vm->timer, kvmi_event_timer);
 	vm->ring_size = ring_size;
+	vm->reply_flags = ~0U;
+	vm->reply_actions = ~0U;
 	vm->def_pause = paused;
 	vm->attach_ns = ktime_get_ns();
 	vm->vendor = vm_file->f_op->owner;
@@ -440,14 +487,22 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size, bool paused)
 		goto err_vm;
 	}
 
-	ret = -EBUSY;
-	{
-		struct kvmi_vm *other = kvmi_vm_find(kvm);
-
-		if (other) {
+	other = kvmi_vm_find(kvm);
+	if (other) {
+		ret = -EBUSY;
+		if (!observer && other->controlled) {
 			kvmi_vm_put(other);
 			goto err_unlock;
 		}
+		ret = paused ? kvmi_vm_pause_joined(other) : 0;
+		if (ret) {
+			kvmi_vm_put(other);
+			goto err_unlock;
+		}
+		kvmi_vm_join(other, observer);
+		mutex_unlock(&kvmi_vms_lock);
+		kvmi_vm_put(vm);
+		return other;
 	}
 
 	ret = -ENODEV;
@@ -481,6 +536,8 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size, bool paused)
 		goto err_unlock;
 	}
 
+	vm->sessions = 1;
+	vm->controlled = !observer;
 	vm->id = kvmi_vmlist_id(kvm);
 	kvmi_netlink_notify(KVMI_NL_CMD_ATTACHED, vm->id);
 	mutex_unlock(&kvmi_vms_lock);
@@ -500,24 +557,80 @@ err_vm:
 	return ERR_PTR(ret);
 }
 
-/**
- * kvmi_vm_detach - let a VM go
- * @vm: attached, or gone already
- *
- * Returns when nothing of kvmi is left in the VM. Called from a kernel thread:
- * nothing interrupts it.
- */
-void kvmi_vm_detach(struct kvmi_vm *vm)
+/* Its session has died, as it has wished: the VM ends. */
+static void kvmi_vm_crash(struct kvmi_vm *vm)
 {
+	struct kvmi_vcpu *kv;
+	unsigned long i;
+
+	xa_for_each(&vm->vcpus, i, kv) {
+		kvm_make_request(KVM_REQ_TRIPLE_FAULT, kv->vcpu);
+		kvmi_vcpu_call(kv);
+	}
+}
+
+/* The session that controlled the VM goes. Return: true if the VM is kept for one. */
+static bool kvmi_vm_abandon(struct kvmi_vm *vm, bool closed)
+{
+	u32 how = closed ? vm->on_close : KVMI_ON_CLOSE_CONTINUE;
+
+	vm->controlled = false;
+	mutex_lock(&vm->lock);
+	switch (how) {
+	case KVMI_ON_CLOSE_CRASH:
+		kvmi_vm_crash(vm);
+		break;
+	case KVMI_ON_CLOSE_PAUSE:
+		kvmi_pause_orphan(vm);
+		fallthrough;
+	case KVMI_ON_CLOSE_WAIT:
+		/* As if the session was there still. */
+		kref_get(&vm->ref);
+		__module_get(THIS_MODULE);
+		vm->orphan = true;
+		mutex_unlock(&vm->lock);
+		return true;
+	}
+	/* Others look on: for them the VM stays. */
+	if (vm->sessions) {
+		while (kvmi_vm_reset(vm, KVMI_RESET_ALL) == -ENOMEM)
+			cond_resched();
+		vm->on_close = KVMI_ON_CLOSE_CONTINUE;
+		vm->reply_flags = ~0U;
+		vm->reply_actions = ~0U;
+	}
+	mutex_unlock(&vm->lock);
+	return false;
+}
+
+/**
+ * kvmi_vm_leave - a session ends; the last one lets the VM go
+ * @vm: attached, or gone already
+ * @observer: it did not control the VM
+ * @closed: not by KVMI_DETACH: vm->on_close holds
+ *
+ * Then it returns when nothing of kvmi is left in the VM. Called from a kernel
+ * thread: nothing interrupts it.
+ */
+void kvmi_vm_leave(struct kvmi_vm *vm, bool observer, bool closed)
+{
+	bool keep = false;
+
 	mutex_lock(&kvmi_vms_lock);
 	down_read(&vm->sem);
-	if (vm->kvm)
+	vm->sessions--;
+	if (vm->kvm && !observer)
+		keep = kvmi_vm_abandon(vm, closed);
+	keep |= vm->sessions || vm->orphan;
+	if (vm->kvm && !keep)
 		kvmi_vm_release(vm, false);
 	up_read(&vm->sem);
 
-	down_write(&vm->sem);
-	vm->kvm = NULL;
-	up_write(&vm->sem);
+	if (!keep) {
+		down_write(&vm->sem);
+		vm->kvm = NULL;
+		up_write(&vm->sem);
+	}
 	mutex_unlock(&kvmi_vms_lock);
 	wake_up_all(&vm->wq);
 }
@@ -529,12 +642,15 @@ void kvmi_vm_detach(struct kvmi_vm *vm)
 void kvmi_vm_gone(struct kvm *kvm)
 {
 	struct kvmi_vm *vm;
+	bool orphan;
 
 	vm = kvmi_vm_find(kvm);
 	if (!vm)
 		return;
 
 	mutex_lock(&kvmi_vms_lock);
+	orphan = vm->orphan;
+	vm->orphan = false;
 	down_write(&vm->sem);
 	if (vm->kvm) {
 		kvmi_vm_release(vm, true);
@@ -544,5 +660,10 @@ void kvmi_vm_gone(struct kvm *kvm)
 	up_write(&vm->sem);
 	mutex_unlock(&kvmi_vms_lock);
 	wake_up_all(&vm->wq);
+	if (orphan)
+		kvmi_vm_put(vm);
 	kvmi_vm_put(vm);
+	/* Last, with nothing behind it that sleeps: see kvmi_hook_exit(). */
+	if (orphan)
+		module_put(THIS_MODULE);
 }

@@ -61,7 +61,7 @@ static bool is_readable(struct kvmi_holder *holder)
 KTAP_CASE_SMP(from_the_first_instruction, "D15")
 {
 	struct kvmi_vm_options paused = {
-		.size = sizeof(paused), .flags = KVMI_VM_OPTION_PAUSED,
+		.size = sizeof(paused), .flags = KVMI_VM_PAUSED,
 	};
 	struct kvmi_vcpu_info info;
 	struct kvmi_holder *holder;
@@ -161,7 +161,7 @@ KTAP_CASE(what_is_refused, "D15")
 	struct kvmi_hold_next next = { .size = sizeof(next) };
 	struct kvmi_hold_release release = { .size = sizeof(release), .id = 1 };
 	struct kvmi_attach attach = {
-		.size = sizeof(attach), .flags = 2, .vm_fd = -1,
+		.size = sizeof(attach), .flags = 3, .vm_fd = -1,
 	};
 	int dev = KTAP_OK(open("/dev/kvmi", O_RDWR | O_CLOEXEC));
 

@@ -21,6 +21,7 @@ static const struct {
 	{ "GET_SLOTS", KVMI_GET_SLOTS, sizeof(struct kvmi_slots), true },
 	{ "GET_VCPU", KVMI_GET_VCPU, sizeof(struct kvmi_vcpu_info), true },
 	{ "SET_POLICY", KVMI_SET_POLICY, sizeof(struct kvmi_policy), true },
+	{ "NARROW", KVMI_NARROW, sizeof(struct kvmi_narrow), true },
 	{ "GET_STATS", KVMI_GET_STATS, sizeof(struct kvmi_stats), true },
 	{ "RESET", KVMI_RESET, sizeof(struct kvmi_reset), true },
 	{ "GET_RING", KVMI_GET_RING, sizeof(struct kvmi_get_ring), true },
@@ -54,6 +55,8 @@ static size_t first_size(unsigned int i)
 	switch (ioctls[i].cmd) {
 	case KVMI_CONTROL_EVENT:
 		return offsetof(struct kvmi_control_event, rate);
+	case KVMI_SET_POLICY:
+		return offsetof(struct kvmi_policy, on_close);
 	default:
 		return ioctls[i].size;
 	}

@@ -684,7 +684,7 @@ static bool is_wanted(pid_t pid, const char *name)
 static int catch_new(const char *name)
 {
 	struct kvmi_vm_options options = {
-		.size = sizeof(options), .flags = KVMI_VM_OPTION_PAUSED,
+		.size = sizeof(options), .flags = KVMI_VM_PAUSED,
 	};
 	struct kvmi_holder *holder;
 	uint64_t id;

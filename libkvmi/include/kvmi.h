@@ -160,7 +160,7 @@ KVMI_API int kvmi_monitor_list(struct kvmi_monitor *monitor,
  * struct kvmi_vm_options - how to attach
  * @size: sizeof(struct kvmi_vm_options)
  * @ring_size: bytes of each vCPU's ring, a power of two; 0: the default
- * @flags: KVMI_VM_OPTION_*
+ * @flags: KVMI_VM_*
  */
 struct kvmi_vm_options {
 	size_t size;
@@ -168,8 +168,10 @@ struct kvmi_vm_options {
 	uint32_t flags;
 };
 
+/* Read only, beside whoever controls the VM. */
+#define KVMI_VM_OBSERVER	0x1U
 /* The VM stands when it is attached to, as after kvmi_vm_pause(). */
-#define KVMI_VM_OPTION_PAUSED	0x1U
+#define KVMI_VM_PAUSED		0x2U
 
 KVMI_API int kvmi_caps_get(struct kvmi_caps *caps);
 KVMI_API int kvmi_host_get_msrs(struct kvmi_x86_msr *msrs, unsigned int nr);
@@ -211,6 +213,10 @@ KVMI_API int kvmi_vm_set_policy(struct kvmi_vm *vm, unsigned int timeout_ms,
 KVMI_API int kvmi_vm_get_stats(struct kvmi_vm *vm, unsigned int vcpu,
 			       unsigned int kind, struct kvmi_stats *stats);
 KVMI_API int kvmi_vm_reset(struct kvmi_vm *vm, uint32_t what);
+KVMI_API int kvmi_vm_set_policies(struct kvmi_vm *vm,
+				  const struct kvmi_policy *policy);
+KVMI_API int kvmi_vm_narrow(struct kvmi_vm *vm, uint32_t rights, uint64_t kinds,
+			    struct kvmi_narrow *left);
 KVMI_API int kvmi_vm_pause(struct kvmi_vm *vm);
 KVMI_API int kvmi_vm_resume(struct kvmi_vm *vm);
 KVMI_API ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf,

@@ -22,7 +22,7 @@ struct kvmi_holder {
  * @holder: where to store the holder; end it with kvmi_holder_close()
  *
  * A held VM goes on when a session attaches to it (attach with
- * KVMI_VM_OPTION_PAUSED to have it stand on), when it is released, when the time is
+ * KVMI_VM_PAUSED to have it stand on), when it is released, when the time is
  * over, and when the holder or its process ends. Only VMs are held that the caller
  * could trace.
  *

@@ -162,18 +162,17 @@ int kvmi_vm_attach_fd(int vm_fd, const struct kvmi_vm_options *options,
 	int device, fd, ret;
 
 	if (options) {
-		if (options->size < offsetof(struct kvmi_vm_options, flags))
+		if (options->size < sizeof(*options))
 			return kvmi_error_set(-EINVAL,
 					      "kvmi_vm_options.size is not set");
 		attach.ring_size = options->ring_size;
-		if (options->size >= sizeof(*options)) {
-			if (options->flags & ~KVMI_VM_OPTION_PAUSED)
-				return kvmi_error_set(-EINVAL,
-						      "unknown flags %#x",
-						      options->flags);
-			if (options->flags & KVMI_VM_OPTION_PAUSED)
-				attach.flags |= KVMI_ATTACH_PAUSED;
-		}
+		if (options->flags & ~(KVMI_VM_OBSERVER | KVMI_VM_PAUSED))
+			return kvmi_error_set(-EINVAL,
+					      "kvmi_vm_options.flags is wrong");
+		if (options->flags & KVMI_VM_OBSERVER)
+			attach.flags |= KVMI_ATTACH_OBSERVER;
+		if (options->flags & KVMI_VM_PAUSED)
+			attach.flags |= KVMI_ATTACH_PAUSED;
 	}
 	device = kvmi_device_open();
 	if (device < 0)
@@ -739,6 +738,47 @@ int kvmi_vm_reset(struct kvmi_vm *vm, uint32_t what)
 	struct kvmi_reset arg = { .size = sizeof(arg), .what = what };
 
 	return kvmi_vm_ioctl(vm, KVMI_RESET, &arg, "reset");
+}
+
+/**
+ * kvmi_vm_set_policies() - All that a session can wish for bad times
+ * @vm: the session
+ * @policy: the kernel's structure; its size is set here
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vm_set_policies(struct kvmi_vm *vm, const struct kvmi_policy *policy)
+{
+	struct kvmi_policy arg = *policy;
+
+	arg.size = sizeof(arg);
+	return kvmi_vm_ioctl(vm, KVMI_SET_POLICY, &arg, "set policy");
+}
+
+/**
+ * kvmi_vm_narrow() - Take rights away from the session, for good
+ * @vm: the session
+ * @rights: KVMI_RIGHT_* that are left
+ * @kinds: bits of the kinds of events that are left
+ * @left: where to store what there is afterwards, or NULL
+ *
+ * For all who hold its descriptor: before it is passed on.
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvmi_vm_narrow(struct kvmi_vm *vm, uint32_t rights, uint64_t kinds,
+		   struct kvmi_narrow *left)
+{
+	struct kvmi_narrow arg = {
+		.size = sizeof(arg),
+		.rights = rights,
+		.kinds = kinds,
+	};
+	int ret = kvmi_vm_ioctl(vm, KVMI_NARROW, &arg, "narrow");
+
+	if (!ret && left)
+		*left = arg;
+	return ret;
 }
 
 /**

@@ -47,7 +47,8 @@
  * ENODEV        the VM is gone (or the session was detached)
  * EBADF         the descriptor given is none, or is not what is asked for (a KVM
  *               VM, an eventfd)
- * EPERM         mmap(2): the kernel's part of a ring cannot be written
+ * EPERM         the session has been narrowed, or observes; mmap(2): the kernel's
+ *               part of a ring cannot be written
  * EMFILE        the caller has as many descriptors as it may
  * EROFS         the guest memory belongs to a read-only memory slot
  * ENXIO         the guest-physical address is not backed by memory
@@ -84,6 +85,7 @@
 #define KVMI_SET_POLICY		_IO(KVMI_IOC_TYPE, 0x14)
 #define KVMI_GET_STATS		_IO(KVMI_IOC_TYPE, 0x15)
 #define KVMI_RESET		_IO(KVMI_IOC_TYPE, 0x16)
+#define KVMI_NARROW		_IO(KVMI_IOC_TYPE, 0x17)
 #define KVMI_GET_RING		_IO(KVMI_IOC_TYPE, 0x18)
 #define KVMI_WAIT		_IO(KVMI_IOC_TYPE, 0x19)
 #define KVMI_CONTROL_EVENT	_IO(KVMI_IOC_TYPE, 0x1a)
@@ -151,6 +153,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_HOST_MSRS	(1ULL << 11)	/* KVMI_GET_HOST_MSRS */
 #define KVMI_FEATURE_INJECT	(1ULL << 12)	/* KVMI_INJECT */
 #define KVMI_FEATURE_STOP	(1ULL << 13)	/* KVMI_CONTROL_STOP */
+#define KVMI_FEATURE_NARROW	(1ULL << 15)	/* KVMI_NARROW, observers, on_close */
 #define KVMI_FEATURE_STATS	(1ULL << 14)	/* KVMI_GET_STATS, KVMI_RESET, rates */
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
 #define KVMI_FEATURE_HOLD	(1ULL << 17)	/* KVMI_HOLD, KVMI_ATTACH_PAUSED */
@@ -287,7 +290,13 @@ struct kvmi_hold_release {
 };
 
 /* Bits of kvmi_attach.flags. */
-#define KVMI_ATTACH_PAUSED	(1U << 0)	/* as if by KVMI_PAUSE of all vCPUs */
+/*
+ * Besides a session that controls the VM, or without one, in any number: with
+ * KVMI_RIGHT_READ alone.
+ */
+#define KVMI_ATTACH_OBSERVER	(1U << 0)
+/* As if by KVMI_PAUSE of all vCPUs; not for observers. */
+#define KVMI_ATTACH_PAUSED	(1U << 1)
 
 /**
  * struct kvmi_attach - argument of KVMI_ATTACH
@@ -447,6 +456,24 @@ struct kvmi_vcpu_info {
 };
 
 /**
+ * enum kvmi_on_close - what becomes of the VM when the session that controls it is
+ *	closed without KVMI_DETACH, because the tool dies
+ * @KVMI_ON_CLOSE_CONTINUE: it is let go
+ * @KVMI_ON_CLOSE_PAUSE: it is paused, as by KVMI_PAUSE, and waits for a successor
+ * @KVMI_ON_CLOSE_CRASH: it ends as by a triple fault
+ * @KVMI_ON_CLOSE_WAIT: events are raised as before, and wait for a successor
+ *
+ * The successor is the next session that attaches, and finds everything as it
+ * was: events, views, pauses. An event that is open then is raised anew.
+ */
+enum kvmi_on_close {
+	KVMI_ON_CLOSE_CONTINUE = 0,
+	KVMI_ON_CLOSE_PAUSE = 1,
+	KVMI_ON_CLOSE_CRASH = 2,
+	KVMI_ON_CLOSE_WAIT = 3,
+};
+
+/**
  * struct kvmi_policy - argument of KVMI_SET_POLICY
  * @size: sizeof(struct kvmi_policy)
  * @flags: must be 0
@@ -456,12 +483,16 @@ struct kvmi_vcpu_info {
  *	has as long from this call on.
  * @default_action: enum kvmi_action, KVMI_ACTION_CONTINUE or
  *	KVMI_ACTION_RETRY or KVMI_ACTION_CRASH; also what a bad reply becomes
+ * @on_close: enum kvmi_on_close
+ * @pad: 0
  */
 struct kvmi_policy {
 	__u32 size;
 	__u32 flags;
 	__u32 timeout_ms;
 	__u32 default_action;
+	__u32 on_close;
+	__u32 pad;
 };
 
 /** KVMI_KIND_ALL - all kinds of events, where a kind is asked for */
@@ -520,6 +551,39 @@ struct kvmi_reset {
 	__u32 flags;
 	__u32 what;
 	__u32 pad;
+};
+
+/* Bits of kvmi_narrow.rights. */
+#define KVMI_RIGHT_READ		(1U << 0)	/* what there is: state, memory, statistics */
+#define KVMI_RIGHT_EVENTS	(1U << 1)	/* asynchronous events, rings */
+#define KVMI_RIGHT_SYNC		(1U << 2)	/* synchronous events; with EVENTS */
+#define KVMI_RIGHT_CONTROL	(1U << 3)	/* pause, reset, policy, detach, skip, crash */
+#define KVMI_RIGHT_WRITE	(1U << 4)	/* registers, state, memory */
+#define KVMI_RIGHT_INJECT	(1U << 5)
+#define KVMI_RIGHT_VIEWS	(1U << 6)
+#define KVMI_RIGHT_ALL		0x7fU
+
+/**
+ * struct kvmi_narrow - argument of KVMI_NARROW
+ * @size: sizeof(struct kvmi_narrow)
+ * @flags: must be 0
+ * @rights: KVMI_RIGHT_*: what is to be left
+ * @out_rights: what is left
+ * @kinds: bit n: event kind n: those that may be enabled and disabled
+ * @out_kinds: what is left
+ *
+ * What is taken away is gone for good, for all who hold the session's descriptor:
+ * before it is passed on. It cannot be widened; with all bits set the call
+ * changes nothing. Without the right, a call answers EPERM, and an answer is bad.
+ * What was enabled before stays so.
+ */
+struct kvmi_narrow {
+	__u32 size;
+	__u32 flags;
+	__u32 rights;
+	__u32 out_rights;
+	__aligned_u64 kinds;
+	__aligned_u64 out_kinds;
 };
 
 /* ---- rings -------------------------------------------------------------- */

@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Several sessions of a VM, narrowed ones, and what becomes of it without one. */
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "lib/tool.h"
+
+#define MSR_LSTAR		0xc0000082
+
+static __guest uint64_t cpuids(uint64_t n)
+{
+	uint64_t i;
+
+	for (i = 0; i < n; i++)
+		guest_cpuid(0, i);
+	return guest_cpu()->count[6];
+}
+
+static __guest uint64_t count_until(uint64_t *flag, uint64_t *count)
+{
+	while (!*(volatile uint64_t *)flag)
+		(*(volatile uint64_t *)count)++;
+	return 1;
+}
+
+/* Each command, with arguments that go through where the right is there. */
+struct command {
+	const char *name;
+	uint32_t rights;
+	int (*try)(struct kvmi_vm *kv);
+};
+
+static int try_info(struct kvmi_vm *kv)
+{
+	struct kvmi_info info;
+
+	return kvmi_vm_get_info(kv, &info);
+}
+
+static int try_slots(struct kvmi_vm *kv)
+{
+	int ret = kvmi_vm_get_slots(kv, NULL, 0);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int try_vcpu(struct kvmi_vm *kv)
+{
+	struct kvmi_vcpu_info info;
+
+	return kvmi_vcpu_get_info(kv, 0, &info);
+}
+
+static int try_stats(struct kvmi_vm *kv)
+{
+	struct kvmi_stats stats;
+
+	return kvmi_vm_get_stats(kv, 0, 0, &stats);
+}
+
+static int try_policy(struct kvmi_vm *kv)
+{
+	return kvmi_vm_set_policy(kv, 0, KVMI_ACTION_CONTINUE);
+}
+
+static int try_reset(struct kvmi_vm *kv)
+{
+	return kvmi_vm_reset(kv, KVMI_RESET_INJECT);
+}
+
+static int try_ring(struct kvmi_vm *kv)
+{
+	struct kvmi_ring *ring;
+	int ret = kvmi_ring_open(kv, 0, -1, &ring);
+
+	if (!ret)
+		kvmi_ring_close(ring);
+	return ret;
+}
+
+static int try_wait(struct kvmi_vm *kv)
+{
+	struct kvmi_wait wait = {
+		.size = sizeof(wait),
+		.kick = KVMI_VCPU_NONE,
+		.wait = KVMI_VCPU_NONE,
+	};
+
+	return ioctl(kvmi_vm_fd(kv), KVMI_WAIT, &wait) ? -errno : 0;
+}
+
+static int try_async(struct kvmi_vm *kv)
+{
+	return kvmi_event_watch(kv, 0, KVMI_EVENT_X86_CPUID, KVMI_MODE_ASYNC, 0);
+}
+
+static int try_sync(struct kvmi_vm *kv)
+{
+	return kvmi_event_watch(kv, 0, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
+}
+
+static int try_pause(struct kvmi_vm *kv)
+{
+	return kvmi_vm_pause(kv);
+}
+
+static int try_resume(struct kvmi_vm *kv)
+{
+	return kvmi_vm_resume(kv);
+}
+
+static int try_get_regs(struct kvmi_vm *kv)
+{
+	struct kvmi_x86_gprs regs;
+
+	return kvmi_vcpu_get_gprs(kv, 0, &regs);
+}
+
+static int try_set_regs(struct kvmi_vm *kv)
+{
+	struct kvmi_x86_debug regs;
+	int ret = kvmi_vcpu_get_debug(kv, 0, &regs);
+
+	/* Without the right to read: as the vCPU has them after its reset. */
+	if (ret)
+		regs = (struct kvmi_x86_debug){ .dr6 = 0xffff0ff0, .dr7 = 0x400 };
+	return kvmi_vcpu_set_debug(kv, 0, &regs);
+}
+
+static uint8_t xsave[65536] __attribute__((aligned(64)));
+static size_t xsave_size;
+
+static int try_get_state(struct kvmi_vm *kv)
+{
+	size_t size;
+	int ret = kvmi_vcpu_get_state(kv, 0, KVMI_STATE_XSAVE, xsave,
+				      sizeof(xsave), &size);
+
+	if (!ret)
+		xsave_size = size;
+	return ret;
+}
+
+static int try_set_state(struct kvmi_vm *kv)
+{
+	return kvmi_vcpu_set_state(kv, 0, KVMI_STATE_XSAVE, xsave, xsave_size);
+}
+
+static int try_get_msr(struct kvmi_vm *kv)
+{
+	uint64_t value;
+
+	return kvmi_vcpu_get_msr(kv, 0, MSR_LSTAR, &value);
+}
+
+static int try_set_msr(struct kvmi_vm *kv)
+{
+	return kvmi_vcpu_set_msr(kv, 0, MSR_LSTAR, 0);
+}
+
+static uint64_t somewhere;
+
+static int try_read(struct kvmi_vm *kv)
+{
+	char byte;
+	ssize_t ret = kvmi_vm_read(kv, somewhere, &byte, 1);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int try_write(struct kvmi_vm *kv)
+{
+	ssize_t ret = kvmi_vm_write(kv, somewhere, "", 1);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int try_read_list(struct kvmi_vm *kv)
+{
+	char byte;
+	struct kvmi_rw rw = {
+		.addr = somewhere, .buf = (uintptr_t)&byte, .len = 1,
+	};
+	ssize_t ret = kvmi_vm_read_list(kv, &rw, 1);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int try_write_list(struct kvmi_vm *kv)
+{
+	struct kvmi_rw rw = {
+		.addr = somewhere, .buf = (uintptr_t)"", .len = 1,
+	};
+	ssize_t ret = kvmi_vm_write_list(kv, &rw, 1);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int try_pread(struct kvmi_vm *kv)
+{
+	char byte;
+
+	return pread(kvmi_vm_fd(kv), &byte, 1, somewhere) < 0 ? -errno : 0;
+}
+
+static int try_pwrite(struct kvmi_vm *kv)
+{
+	return pwrite(kvmi_vm_fd(kv), "", 1, somewhere) < 0 ? -errno : 0;
+}
+
+static int try_translate(struct kvmi_vm *kv)
+{
+	struct kvmi_space space;
+
+	return kvmi_space_get(kv, 0, &space);
+}
+
+static uint32_t view;
+
+static int try_view_create(struct kvmi_vm *kv)
+{
+	return kvmi_view_create(kv, KVMI_ACCESS_RWX, &view);
+}
+
+static int try_view_switch(struct kvmi_vm *kv)
+{
+	return kvmi_view_switch(kv, 0, KVMI_VIEW_DEFAULT);
+}
+
+static int try_view_access(struct kvmi_vm *kv)
+{
+	return kvmi_view_set_access(kv, view, 1, 1, KVMI_ACCESS_R);
+}
+
+static int try_view_destroy(struct kvmi_vm *kv)
+{
+	return kvmi_view_destroy(kv, view);
+}
+
+static int try_inject(struct kvmi_vm *kv)
+{
+	int ret = kvmi_vcpu_inject_exception(kv, 0, 6, 0, 0);
+
+	/* That of the last round is queued still. */
+	return ret == -EAGAIN ? 0 : ret;
+}
+
+static const struct command commands[] = {
+	{ "GET_INFO", KVMI_RIGHT_READ, try_info },
+	{ "GET_SLOTS", KVMI_RIGHT_READ, try_slots },
+	{ "GET_VCPU", KVMI_RIGHT_READ, try_vcpu },
+	{ "GET_STATS", KVMI_RIGHT_READ, try_stats },
+	{ "SET_POLICY", KVMI_RIGHT_CONTROL, try_policy },
+	{ "RESET", KVMI_RIGHT_CONTROL, try_reset },
+	{ "GET_RING, mmap", KVMI_RIGHT_EVENTS, try_ring },
+	{ "WAIT", KVMI_RIGHT_EVENTS, try_wait },
+	{ "CONTROL_EVENT", KVMI_RIGHT_EVENTS, try_async },
+	{ "CONTROL_EVENT", KVMI_RIGHT_EVENTS | KVMI_RIGHT_SYNC, try_sync },
+	{ "PAUSE", KVMI_RIGHT_CONTROL, try_pause },
+	{ "RESUME", KVMI_RIGHT_CONTROL, try_resume },
+	{ "GET_REGS", KVMI_RIGHT_READ, try_get_regs },
+	{ "SET_REGS", KVMI_RIGHT_WRITE, try_set_regs },
+	{ "GET_STATE", KVMI_RIGHT_READ, try_get_state },
+	{ "SET_STATE", KVMI_RIGHT_WRITE, try_set_state },
+	{ "GET_MSRS", KVMI_RIGHT_READ, try_get_msr },
+	{ "SET_MSRS", KVMI_RIGHT_WRITE, try_set_msr },
+	{ "READ_PHYS", KVMI_RIGHT_READ, try_read },
+	{ "WRITE_PHYS", KVMI_RIGHT_WRITE, try_write },
+	{ "RW_LIST", KVMI_RIGHT_READ, try_read_list },
+	{ "RW_LIST", KVMI_RIGHT_READ | KVMI_RIGHT_WRITE, try_write_list },
+	{ "pread", KVMI_RIGHT_READ, try_pread },
+	{ "pwrite", KVMI_RIGHT_WRITE, try_pwrite },
+	{ "TRANSLATE", KVMI_RIGHT_READ, try_translate },
+	{ "VIEW_CREATE", KVMI_RIGHT_VIEWS, try_view_create },
+	{ "VIEW_SWITCH", KVMI_RIGHT_VIEWS, try_view_switch },
+	{ "ACCESS_SET", KVMI_RIGHT_VIEWS, try_view_access },
+	{ "VIEW_DESTROY", KVMI_RIGHT_VIEWS, try_view_destroy },
+	{ "INJECT", KVMI_RIGHT_INJECT, try_inject },
+};
+
+static void try_all(struct kvmi_vm *kv, uint32_t rights)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		const struct command *c = &commands[i];
+
+		ret = c->try(kv);
+		KTAP_ASSERT(ret == (c->rights & ~rights ? -EPERM : 0),
+			    "rights %#x: %s: %d", rights, c->name, ret);
+	}
+}
+
+/* Each right by itself, and each command. */
+KTAP_CASE(narrowed, "D13")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_narrow left;
+	struct kvmi_vm *kv;
+	uint32_t rights;
+	int i;
+
+	somewhere = vmm_alloc_pages(vm, 1);
+	kv = tool_attach(vm);
+	try_all(kv, KVMI_RIGHT_ALL);
+	KTAP_LIB_OK(kvmi_vm_narrow(kv, KVMI_RIGHT_ALL, ~0ULL, &left));
+	KTAP_EQ(left.out_rights, KVMI_RIGHT_ALL);
+	try_all(kv, KVMI_RIGHT_ALL);
+	KTAP_LIB_ERR(kvmi_vm_narrow(kv, ~0U, 0, NULL), EINVAL);
+	kvmi_vm_close(kv);
+
+	for (i = 0; i < 7; i++) {
+		kv = tool_attach(vm);
+		rights = 1U << i;
+		KTAP_LIB_OK(kvmi_vm_narrow(kv, rights, ~0ULL, &left));
+		KTAP_EQ(left.out_rights, rights);
+		try_all(kv, rights);
+		/* For good. */
+		KTAP_LIB_OK(kvmi_vm_narrow(kv, KVMI_RIGHT_ALL, ~0ULL, &left));
+		KTAP_EQ(left.out_rights, rights);
+		KTAP_LIB_ERR(kvmi_vm_detach(kv),
+			     rights == KVMI_RIGHT_CONTROL ? 0 : EPERM);
+		kvmi_vm_close(kv);
+	}
+	vmm_destroy(vm);
+}
+
+/* Chosen kinds, and the parts of an answer. */
+KTAP_CASE(narrowed_events, "D13")
+{
+	static const struct {
+		uint32_t right;
+		uint32_t flags;
+		enum kvmi_action action;
+	} parts[] = {
+		{ KVMI_RIGHT_WRITE, KVMI_REPLY_REGS, KVMI_ACTION_CONTINUE },
+		{ KVMI_RIGHT_WRITE, KVMI_REPLY_SETS, KVMI_ACTION_CONTINUE },
+		{ KVMI_RIGHT_INJECT, KVMI_REPLY_INJECT, KVMI_ACTION_CONTINUE },
+		{ KVMI_RIGHT_VIEWS, KVMI_REPLY_VIEW, KVMI_ACTION_RETRY },
+		{ KVMI_RIGHT_CONTROL, 0, KVMI_ACTION_SKIP },
+		{ KVMI_RIGHT_CONTROL, 0, KVMI_ACTION_CRASH },
+	};
+	struct vmm *vm = vmm_create(1, 0);
+	const struct kvmi_event *ev;
+	struct kvmi_vcpu_info info;
+	struct kvmi_reply reply;
+	struct kvmi_vm *kv;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		kv = tool_attach(vm);
+		tool_watch(kv, KVMI_EVENT_BREAKPOINT, KVMI_MODE_ASYNC, 0);
+		KTAP_LIB_OK(kvmi_vm_narrow(kv, KVMI_RIGHT_ALL & ~parts[i].right,
+					   1ULL << KVMI_EVENT_X86_CPUID, NULL));
+		KTAP_LIB_ERR(kvmi_event_watch(kv, 0, KVMI_EVENT_BREAKPOINT,
+					      KVMI_MODE_OFF, 0), EPERM);
+		KTAP_LIB_ERR(kvmi_event_watch_cr(kv, 0, 3, KVMI_MODE_ASYNC, 0),
+			     EPERM);
+		tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
+		vmm_vcpu_set_entry(vm, 0, cpuids, 1, 0, 0);
+		vmm_vcpu_start(vm, 0);
+		ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+		kvmi_reply_init(&reply, parts[i].action);
+		reply.flags = parts[i].flags;
+		tool_answer(kv, ev, &reply);
+		KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), 0);
+		if (parts[i].right != KVMI_RIGHT_READ) {
+			KTAP_LIB_OK(kvmi_vcpu_get_info(kv, 0, &info));
+			KTAP_EQ(info.out_bad_replies, 1);
+		}
+		kvmi_vm_close(kv);
+	}
+	vmm_destroy(vm);
+}
+
+static struct kvmi_vm *observe(struct vmm *vm)
+{
+	struct kvmi_vm_options options = {
+		.size = sizeof(options),
+		.flags = KVMI_VM_OBSERVER,
+	};
+	struct kvmi_vm *kv;
+
+	KTAP_LIB_OK(kvmi_vm_attach_fd(vm->fd, &options, &kv));
+	return kv;
+}
+
+/* Before, beside and after one that controls the VM. */
+KTAP_CASE_SMP(observers, "D7")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *first = observe(vm), *second, *kv;
+	uint64_t gpa = vmm_alloc_pages(vm, 1);
+	volatile uint64_t *mem = vmm_gpa(vm, gpa);
+	struct kvmi_vcpu_info info;
+	struct kvmi_stats stats;
+	int i;
+
+	somewhere = gpa + 8;
+	try_all(first, KVMI_RIGHT_READ);
+	kv = tool_attach(vm);
+	KTAP_LIB_ERR(kvmi_vm_attach_fd(vm->fd, NULL, &second), EBUSY);
+	second = observe(vm);
+	try_all(second, KVMI_RIGHT_READ);
+
+	/* What is done by the one is seen by the others. */
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, cpuids, 2, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < nr_vcpus; i++)
+		tool_wait(kv, KVMI_EVENT_X86_CPUID);
+	KTAP_LIB_OK(kvmi_vm_get_stats(second, KVMI_VCPU_ALL, KVMI_KIND_ALL,
+				      &stats));
+	KTAP_EQ(stats.out_open, nr_vcpus);
+	KTAP_LIB_OK(kvmi_vcpu_get_info(first, 0, &info));
+	KTAP_EQ(info.out_state, KVMI_VCPU_EVENT);
+
+	/* Its end lets the guest go on, and those that look on stay. */
+	kvmi_vm_close(kv);
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 0);
+	try_all(first, KVMI_RIGHT_READ);
+	KTAP_LIB_OK(kvmi_vm_detach(first));
+	KTAP_LIB_ERR(try_info(first), ENODEV);
+	KTAP_LIB_ERR(try_read(first), ENODEV);
+	KTAP_LIB_ERR(try_pread(first), ENODEV);
+	try_all(second, KVMI_RIGHT_READ);
+	kvmi_vm_close(first);
+
+	/* Another one. */
+	kv = tool_attach(vm);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, count_until, gpa, gpa + 64 + i * 64, 0);
+	vmm_start_all(vm);
+	KTAP_LIB_OK(kvmi_vm_pause(kv));
+	kvmi_vm_close(second);
+	tool_msleep(20);
+	for (i = 0; i < nr_vcpus; i++) {
+		KTAP_LIB_OK(kvmi_vcpu_get_info(kv, i, &info));
+		KTAP_EQ(info.out_state, KVMI_VCPU_PAUSED);
+	}
+	kvmi_vm_close(kv);
+	mem[0] = 1;
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
+	vmm_destroy(vm);
+}
+
+static void set_on_close(struct kvmi_vm *kv, enum kvmi_on_close how)
+{
+	struct kvmi_policy policy = { .on_close = how };
+
+	KTAP_LIB_OK(kvmi_vm_set_policies(kv, &policy));
+}
+
+static void start_counting(struct vmm *vm, uint64_t gpa)
+{
+	int i;
+
+	for (i = 0; i < vm->nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, count_until, gpa, gpa + 64 + i * 64, 0);
+	vmm_start_all(vm);
+}
+
+KTAP_CASE_SMP(dies_pause, "D14")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 1);
+	volatile uint64_t *mem = vmm_gpa(vm, gpa);
+	uint64_t was[8];
+	int i;
+
+	set_on_close(kv, KVMI_ON_CLOSE_PAUSE);
+	start_counting(vm, gpa);
+	kvmi_vm_close(kv);
+	tool_msleep(50);
+	for (i = 0; i < nr_vcpus; i++)
+		was[i] = mem[8 + i * 8];
+	/* The VMM has its threads all the same. */
+	vmm_stop_all(vm);
+	vmm_start_all(vm);
+	tool_msleep(20);
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(mem[8 + i * 8], was[i]);
+	/* The successor, which in turn has no such wish. */
+	kv = tool_attach(vm);
+	KTAP_LIB_OK(kvmi_vm_resume(kv));
+	KTAP_LIB_ERR(kvmi_vm_resume(kv), EINVAL);
+	for (i = 0; i < nr_vcpus; i++)
+		while (mem[8 + i * 8] == was[i])
+			usleep(1000);
+	KTAP_LIB_OK(kvmi_vm_pause(kv));
+	kvmi_vm_close(kv);
+	mem[0] = 1;
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
+
+	/* KVMI_DETACH is no death. */
+	kv = tool_attach(vm);
+	set_on_close(kv, KVMI_ON_CLOSE_PAUSE);
+	KTAP_LIB_OK(kvmi_vm_detach(kv));
+	kvmi_vm_close(kv);
+	mem[0] = 0;
+	start_counting(vm, gpa);
+	mem[0] = 1;
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
+	vmm_destroy(vm);
+}
+
+KTAP_CASE_SMP(dies_crash, "D14")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 1);
+	int i;
+
+	set_on_close(kv, KVMI_ON_CLOSE_CRASH);
+	start_counting(vm, gpa);
+	tool_msleep(20);
+	kvmi_vm_close(kv);
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait(vm, i, TOOL_PATIENCE), KVM_EXIT_SHUTDOWN);
+	vmm_destroy(vm);
+}
+
+KTAP_CASE_SMP(dies_wait, "D14")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	int i, n;
+
+	set_on_close(kv, KVMI_ON_CLOSE_WAIT);
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, cpuids, 3, 0, 0);
+	vmm_vcpu_start(vm, 0);
+	tool_wait(kv, KVMI_EVENT_X86_CPUID);
+	/* One has an event open; the others come to theirs without a tool. */
+	kvmi_vm_close(kv);
+	for (i = 1; i < nr_vcpus; i++)
+		vmm_vcpu_start(vm, i);
+	tool_msleep(50);
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_ASSERT(vmm_vcpu_running(vm, i));
+	kv = tool_attach(vm);
+	/* What was open comes again; that one's old record may be there, too. */
+	for (n = 0; n < 3 * nr_vcpus; n++)
+		tool_reply(kv, tool_wait(kv, KVMI_EVENT_X86_CPUID),
+			   KVMI_ACTION_CONTINUE);
+	while (kvmi_event_wait(kv, &ev, 50) > 0)
+		tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 0);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* The VM goes while it waits for a successor that does not come. */
+KTAP_CASE(dies_and_the_vm_too, "D14")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 1);
+
+	set_on_close(kv, KVMI_ON_CLOSE_PAUSE);
+	start_counting(vm, gpa);
+	kvmi_vm_close(kv);
+	tool_msleep(20);
+	vmm_destroy(vm);
+	vm = vmm_create(1, 0);
+	kv = tool_attach(vm);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+KTAP_MAIN(ktap_need_kvmi)
