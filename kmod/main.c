@@ -50,7 +50,7 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 			    KVMI_FEATURE_HOST_MSRS | KVMI_FEATURE_INJECT |
 			    KVMI_FEATURE_STOP | KVMI_FEATURE_NETLINK |
 			    KVMI_FEATURE_HOLD | KVMI_FEATURE_STATS |
-			    KVMI_FEATURE_NARROW;
+			    KVMI_FEATURE_NARROW | KVMI_FEATURE_BATCH;
 	caps.out_events = kvmi_events_supported();
 	if (vm && !vm->view_hooks) {
 		caps.out_max_views = 0;

@@ -76,13 +76,15 @@ int kvmi_pause_wait(struct kvmi_vm *vm, struct kvmi_vcpu *only)
 	atomic_inc(&vm->stoppers);
 	/* Pairs with the barriers in kvmi_vcpu_sleep(). */
 	smp_mb__after_atomic();
+#define KVMI_ALL_STAND	kvmi_pause_look(vm, NULL, only, false)
 	while (!kvmi_pause_look(vm, NULL, only, tries++ % KVMI_STOP_ANEW == 0)) {
 		ret = wait_event_interruptible_timeout(vm->stop_wq,
-				kvmi_pause_look(vm, NULL, only, false),
-				KVMI_STOP_RETRY);
+						       KVMI_ALL_STAND,
+						       KVMI_STOP_RETRY);
 		if (ret < 0)
 			break;
 	}
+#undef KVMI_ALL_STAND
 	atomic_dec(&vm->stoppers);
 	return ret < 0 ? -EINTR : 0;
 }
@@ -133,6 +135,7 @@ void kvmi_pause_orphan(struct kvmi_vm *vm)
 	xa_for_each(&vm->vcpus, i, kv)
 		kvmi_pause_count(kv, 1);
 	vm->def_pause++;
+	/* Pairs with that of kvmi_vcpu_sleep(). */
 	smp_mb();
 	kvmi_pause_look(vm, NULL, NULL, true);
 }
@@ -207,6 +210,7 @@ int kvmi_pause_others(struct kvmi_vcpu *kv)
 	}
 
 	atomic_inc(&vm->stoppers);
+	/* Pairs with that of kvmi_vcpu_sleep(). */
 	smp_mb__after_atomic();
 	do {
 		kvmi_pause_look(vm, kv, NULL, tries++ % KVMI_STOP_ANEW == 0);

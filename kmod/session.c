@@ -14,6 +14,7 @@
 #include <linux/pid_namespace.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
@@ -112,6 +113,7 @@ union kvmi_args {
 	struct kvmi_view view;
 	struct kvmi_access access;
 	struct kvmi_inject inject;
+	struct kvmi_batch batch;
 };
 
 static int kvmi_do_detach(struct kvmi_session *session, union kvmi_args *args)
@@ -378,6 +380,7 @@ static int kvmi_do_inject(struct kvmi_session *session, union kvmi_args *args)
 }
 
 static int kvmi_do_narrow(struct kvmi_session *session, union kvmi_args *args);
+static int kvmi_do_batch(struct kvmi_session *session, union kvmi_args *args);
 
 /* What a call needs. */
 #define KVMI_IOCTL_VM	BIT(0)	/* vm->sem for reading, the VM not gone */
@@ -484,6 +487,9 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 	KVMI_IOCTL(KVMI_INJECT, kvmi_inject, out_injection,
 		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT,
 		   KVMI_RIGHT_INJECT, kvmi_do_inject),
+	/* Each of its calls is asked for its own. */
+	KVMI_IOCTL(KVMI_BATCH, kvmi_batch, pad,
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR, 0, kvmi_do_batch),
 };
 
 /* The rest of the table: what a call needs more, by its arguments. */
@@ -581,11 +587,9 @@ out:
 	return ret;
 }
 
-static long kvmi_session_ioctl(struct file *file, unsigned int cmd,
-			       unsigned long arg)
+static int kvmi_session_do(struct kvmi_session *session, unsigned int cmd,
+			   void __user *uarg)
 {
-	struct kvmi_session *session = file->private_data;
-	void __user *uarg = (void __user *)arg;
 	const struct kvmi_ioctl *op;
 	union kvmi_args args;
 	unsigned int nr = _IOC_NR(cmd);
@@ -617,6 +621,54 @@ static long kvmi_session_ioctl(struct file *file, unsigned int cmd,
 	    copy_to_user(uarg, &args, min_t(size_t, size, op->size)))
 		return -EFAULT;
 	return ret;
+}
+
+static long kvmi_session_ioctl(struct file *file, unsigned int cmd,
+			       unsigned long arg)
+{
+	return kvmi_session_do(file->private_data, cmd, (void __user *)arg);
+}
+
+/* Those that wait, and those that would be in themselves, have no place here. */
+static int kvmi_batch_one(struct kvmi_session *session,
+			  const struct kvmi_batch_op *op)
+{
+	if (op->cmd == KVMI_WAIT || op->cmd == KVMI_DETACH ||
+	    op->cmd == KVMI_BATCH)
+		return -EINVAL;
+	return kvmi_session_do(session, op->cmd, u64_to_user_ptr(op->arg));
+}
+
+static int kvmi_do_batch(struct kvmi_session *session, union kvmi_args *args)
+{
+	struct kvmi_batch *batch = &args->batch;
+	struct kvmi_batch_op __user *uop = u64_to_user_ptr(batch->ops);
+	struct kvmi_batch_op op;
+
+	batch->out_done = 0;
+	batch->out_failed = 0;
+	if ((batch->flags & ~KVMI_BATCH_STOP) || batch->pad || !batch->nr ||
+	    batch->nr > KVMI_MAX_BATCH)
+		return -EINVAL;
+
+	for (; batch->out_done < batch->nr; uop++) {
+		if (signal_pending(current))
+			return -EINTR;
+		if (copy_from_user(&op, uop, sizeof(op)))
+			return -EFAULT;
+		op.out_error = kvmi_batch_one(session, &op);
+		/* As if it had not begun: the call can be made again. */
+		if (op.out_error == -EINTR)
+			return -EINTR;
+		if (put_user(op.out_error, &uop->out_error))
+			return -EFAULT;
+		batch->out_done++;
+		batch->out_failed += !!op.out_error;
+		if (op.out_error && (batch->flags & KVMI_BATCH_STOP))
+			break;
+		cond_resched();
+	}
+	return 0;
 }
 
 static ssize_t kvmi_session_read(struct file *file, char __user *buf,

@@ -519,7 +519,8 @@ static uint64_t pause_cost(bool by_vmm)
 			vmm_start_all(vm);
 		} else {
 			ret = kvmi_vm_pause(kv);
-			ret = kvmi_vm_resume(kv) ?: ret;
+			if (!ret)
+				ret = kvmi_vm_resume(kv);
 		}
 		samples[i] = rdtsc() - t;
 		KTAP_LIB_OK(ret);

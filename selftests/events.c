@@ -351,7 +351,8 @@ static __guest uint64_t write_and_compare(uint64_t cr4)
 	asm volatile("mov %0, %%cr3" : "+r" (reg) : : "memory");
 	GUEST_EQ(reg, GUEST_PML4);
 	GUEST_EQ(guest_read_cr3(), GUEST_PML4 | 8);
-	reg = cr4 = guest_read_cr4();
+	cr4 = guest_read_cr4();
+	reg = cr4;
 	asm volatile("mov %0, %%cr4" : "+r" (reg) : : "memory");
 	GUEST_EQ(reg, cr4);
 	GUEST_EQ(guest_read_cr4(), cr4 | CR4_TSD);
@@ -421,6 +422,7 @@ KTAP_CASE_SMP(register_sets_set, "A3 D6")
 	struct kvmi_x86_debug debug;
 	struct kvmi_vcpu_info info;
 	struct kvmi_reply reply;
+	uint32_t sets;
 	int i, n;
 
 	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
@@ -438,10 +440,10 @@ KTAP_CASE_SMP(register_sets_set, "A3 D6")
 			if (n == 0)
 				regs.control.cr4 |= 1ULL << 40;
 			kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
-			KTAP_LIB_OK(kvmi_reply_set_regs(&reply,
-					KVMI_REGS_CONTROL | KVMI_REGS_DEBUG |
-					(n == 1 ? KVMI_REGS_GENERAL : 0), &regs,
-					sizeof(regs)));
+			sets = KVMI_REGS_CONTROL | KVMI_REGS_DEBUG |
+			       (n == 1 ? KVMI_REGS_GENERAL : 0);
+			KTAP_LIB_OK(kvmi_reply_set_regs(&reply, sets, &regs,
+							sizeof(regs)));
 			tool_answer(kv, ev, &reply);
 			KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE),
 				n == 2 ? CR4_TSD : 0);

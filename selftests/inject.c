@@ -325,9 +325,10 @@ KTAP_CASE_SMP(nothing_is_lost, "A4")
 		/* They go on: none of them is stuck in the LAPIC. */
 		n = *count(vm, i, TIMER_VECTOR);
 		ipis = *count(vm, i, IPI_VECTOR);
-		for (k = 0; *count(vm, i, TIMER_VECTOR) < n + 2 ||
-			    *count(vm, i, IPI_VECTOR) < ipis + 2; k++) {
-			KTAP_ASSERT(k < TOOL_PATIENCE);
+		k = 0;
+		while (*count(vm, i, TIMER_VECTOR) < n + 2 ||
+		       *count(vm, i, IPI_VECTOR) < ipis + 2) {
+			KTAP_ASSERT(k++ < TOOL_PATIENCE);
 			usleep(1000);
 		}
 	}

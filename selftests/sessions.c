@@ -579,4 +579,133 @@ KTAP_CASE(dies_and_the_vm_too, "D14")
 	vmm_destroy(vm);
 }
 
+/* ---- batches ----------------------------------------------------------------------- */
+
+/* Many calls in one: each has its own end; or the first that fails ends it. */
+KTAP_CASE_SMP(batch, "D6")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 1);
+	struct kvmi_x86_gprs gprs[8];
+	struct kvmi_regs regs[8];
+	struct kvmi_batch_op ops[12] = {};
+	struct kvmi_pause all = { .size = sizeof(all), .vcpu = KVMI_VCPU_ALL };
+	uint64_t value = 0x1122334455667788;
+	struct kvmi_phys phys = {
+		.size = sizeof(phys), .gpa = gpa, .len = 8,
+		.buf = (uintptr_t)&value,
+	};
+	struct kvmi_phys hole = {
+		.size = sizeof(hole), .gpa = 1ULL << 40, .len = 8,
+		.buf = (uintptr_t)&value,
+	};
+	struct kvmi_wait wait = { .size = sizeof(wait) };
+	struct kvmi_batch nested = { .size = sizeof(nested), .nr = 1 };
+	int i, n = 0, bad;
+
+	ops[n++] = (struct kvmi_batch_op){ .cmd = KVMI_PAUSE,
+					   .arg = (uintptr_t)&all };
+	ops[n++] = (struct kvmi_batch_op){ .cmd = KVMI_WRITE_PHYS,
+					   .arg = (uintptr_t)&phys };
+	for (i = 0; i < nr_vcpus; i++) {
+		regs[i] = (struct kvmi_regs){
+			.size = sizeof(regs[i]), .vcpu = i,
+			.sets = KVMI_REGS_GENERAL,
+			.buf = (uintptr_t)&gprs[i], .buf_size = sizeof(gprs[i]),
+		};
+		ops[n++] = (struct kvmi_batch_op){ .cmd = KVMI_GET_REGS,
+						   .arg = (uintptr_t)&regs[i] };
+		vmm_vcpu_set_entry(vm, i, cpuids, 0x1234 + i, 0, 0);
+	}
+	bad = n;
+	ops[n++] = (struct kvmi_batch_op){ .cmd = KVMI_READ_PHYS,
+					   .arg = (uintptr_t)&hole };
+	ops[n++] = (struct kvmi_batch_op){ .cmd = KVMI_WAIT,
+					   .arg = (uintptr_t)&wait };
+	ops[n++] = (struct kvmi_batch_op){ .cmd = KVMI_BATCH,
+					   .arg = (uintptr_t)&nested };
+	ops[n++] = (struct kvmi_batch_op){ .cmd = KVMI_RESUME, .arg = 8 };
+	ops[n++] = (struct kvmi_batch_op){ .cmd = KVMI_RESUME,
+					   .arg = (uintptr_t)&all };
+
+	KTAP_EQ(kvmi_vm_batch(kv, ops, n, 0), 4);
+	for (i = 0; i < bad; i++)
+		KTAP_EQ(ops[i].out_error, 0);
+	KTAP_EQ(ops[bad].out_error, -ENXIO);
+	KTAP_EQ(ops[bad + 1].out_error, -EINVAL);
+	KTAP_EQ(ops[bad + 2].out_error, -EINVAL);
+	KTAP_EQ(ops[bad + 3].out_error, -EFAULT);
+	KTAP_EQ(ops[bad + 4].out_error, 0);
+	KTAP_EQ(*(uint64_t *)vmm_gpa(vm, gpa), value);
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(gprs[i].r[KVMI_X86_RDI], 0x1234 + i);
+	KTAP_LIB_ERR(kvmi_vm_resume(kv), EINVAL);
+
+	KTAP_EQ(kvmi_vm_batch(kv, ops, n, KVMI_BATCH_STOP), 1);
+	KTAP_LIB_OK(kvmi_vm_resume(kv));
+	KTAP_LIB_ERR(kvmi_vm_batch(kv, ops, 0, 0), EINVAL);
+	KTAP_LIB_ERR(kvmi_vm_batch(kv, ops, KVMI_MAX_BATCH + 1, 0), EINVAL);
+	KTAP_LIB_ERR(kvmi_vm_batch(kv, ops, 1, 2), EINVAL);
+	KTAP_LIB_ERR(kvmi_vm_batch(kv, (void *)8, 1, 0), EFAULT);
+
+	/* It is no way around what was taken away. */
+	KTAP_LIB_OK(kvmi_vm_narrow(kv, KVMI_RIGHT_READ, 0, NULL));
+	KTAP_EQ(kvmi_vm_batch(kv, ops, n, 0), 7);
+	KTAP_EQ(ops[0].out_error, -EPERM);
+	KTAP_EQ(ops[1].out_error, -EPERM);
+	KTAP_EQ(ops[2].out_error, 0);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+static __guest uint64_t write_after_cpuid(uint64_t gva)
+{
+	guest_cpuid(0, 0);
+	GUEST_WRITE(uint64_t, gva, 1);
+	return guest_cpu()->count[2] << 32 | (guest_read_cr4() & 4);
+}
+
+/* An answer with general and control registers, a view, and an NMI. */
+KTAP_CASE_SMP(answer_with_all_of_it, "D6 A3 A4 A5")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t gpa = vmm_alloc_pages(vm, 1);
+	struct kvmi_x86_injection nmi = { .type = KVMI_X86_INJECT_NMI };
+	struct kvmi_x86_control control;
+	const struct kvmi_event *ev;
+	struct kvmi_reply reply;
+	uint32_t other;
+	uint64_t rip;
+	int i;
+
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &other));
+	KTAP_LIB_OK(kvmi_view_set_access(kv, other, gpa >> 12, 1, KVMI_ACCESS_R));
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, KVMI_REGS_GENERAL);
+	tool_watch(kv, KVMI_EVENT_ACCESS, KVMI_MODE_SYNC, 0);
+	for (i = 0; i < nr_vcpus; i++) {
+		vmm_vcpu_set_entry(vm, i, write_after_cpuid, gpa, 0, 0);
+		vmm_vcpu_start(vm, i);
+		ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+		KTAP_LIB_OK(kvmi_vcpu_get_control(kv, i, &control));
+		control.cr4 |= 4;
+		kvmi_reply_init(&reply, KVMI_ACTION_RETRY);
+		rip = kvmi_event_gprs(ev)->r[KVMI_X86_RIP];
+		KTAP_LIB_OK(kvmi_reply_set_gpr(&reply, KVMI_X86_RIP, rip + 2));
+		KTAP_LIB_OK(kvmi_reply_set_regs(&reply, KVMI_REGS_CONTROL,
+						&control, sizeof(control)));
+		kvmi_reply_set_view(&reply, other);
+		kvmi_reply_inject(&reply, &nmi);
+		tool_answer(kv, ev, &reply);
+		ev = tool_wait(kv, KVMI_EVENT_ACCESS);
+		KTAP_EQ(kvmi_event_access(ev)->gpa, gpa);
+		KTAP_EQ(ev->view, other);
+		tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 1ULL << 32 | 4);
+	}
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 KTAP_MAIN(ktap_need_kvmi)

@@ -46,6 +46,7 @@ static const struct {
 	{ "VIEW_SWITCH", KVMI_VIEW_SWITCH, sizeof(struct kvmi_view), true },
 	{ "ACCESS_SET", KVMI_ACCESS_SET, sizeof(struct kvmi_access), true },
 	{ "ACCESS_GET", KVMI_ACCESS_GET, sizeof(struct kvmi_access), true },
+	{ "BATCH", KVMI_BATCH, sizeof(struct kvmi_batch), true },
 	{ "INJECT", KVMI_INJECT, sizeof(struct kvmi_inject), true },
 };
 

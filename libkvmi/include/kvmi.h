@@ -217,6 +217,8 @@ KVMI_API int kvmi_vm_set_policies(struct kvmi_vm *vm,
 				  const struct kvmi_policy *policy);
 KVMI_API int kvmi_vm_narrow(struct kvmi_vm *vm, uint32_t rights, uint64_t kinds,
 			    struct kvmi_narrow *left);
+KVMI_API ssize_t kvmi_vm_batch(struct kvmi_vm *vm, struct kvmi_batch_op *ops,
+			       size_t nr, uint32_t flags);
 KVMI_API int kvmi_vm_pause(struct kvmi_vm *vm);
 KVMI_API int kvmi_vm_resume(struct kvmi_vm *vm);
 KVMI_API ssize_t kvmi_vm_read(struct kvmi_vm *vm, uint64_t gpa, void *buf,

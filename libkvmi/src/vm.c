@@ -782,6 +782,29 @@ int kvmi_vm_narrow(struct kvmi_vm *vm, uint32_t rights, uint64_t kinds,
 }
 
 /**
+ * kvmi_vm_batch() - Many calls of the kernel's interface in one
+ * @vm: the session
+ * @ops: the calls; out_error of each is set
+ * @nr: how many, at most KVMI_MAX_BATCH
+ * @flags: KVMI_BATCH_*
+ *
+ * Return: how many of them failed, or a negative errno: the batch could not go on.
+ */
+ssize_t kvmi_vm_batch(struct kvmi_vm *vm, struct kvmi_batch_op *ops, size_t nr,
+		      uint32_t flags)
+{
+	struct kvmi_batch arg = {
+		.size = sizeof(arg),
+		.flags = flags,
+		.ops = (uintptr_t)ops,
+		.nr = nr < UINT32_MAX ? nr : UINT32_MAX,
+	};
+	int ret = kvmi_vm_ioctl(vm, KVMI_BATCH, &arg, "batch");
+
+	return ret ? ret : (ssize_t)arg.out_failed;
+}
+
+/**
  * kvmi_vm_pause() - Stop all vCPUs
  * @vm: the session
  *

@@ -108,6 +108,7 @@
 #define KVMI_ACCESS_SET		_IO(KVMI_IOC_TYPE, 0x33)
 #define KVMI_ACCESS_GET		_IO(KVMI_IOC_TYPE, 0x34)
 #define KVMI_INJECT		_IO(KVMI_IOC_TYPE, 0x40)
+#define KVMI_BATCH		_IO(KVMI_IOC_TYPE, 0x41)
 
 /** KVMI_VCPU_ALL - every vCPU of the VM, where a vCPU index is asked for */
 #define KVMI_VCPU_ALL		0xffffffffU
@@ -153,6 +154,7 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_HOST_MSRS	(1ULL << 11)	/* KVMI_GET_HOST_MSRS */
 #define KVMI_FEATURE_INJECT	(1ULL << 12)	/* KVMI_INJECT */
 #define KVMI_FEATURE_STOP	(1ULL << 13)	/* KVMI_CONTROL_STOP */
+#define KVMI_FEATURE_BATCH	(1ULL << 17)	/* KVMI_BATCH */
 #define KVMI_FEATURE_NARROW	(1ULL << 15)	/* KVMI_NARROW, observers, on_close */
 #define KVMI_FEATURE_STATS	(1ULL << 14)	/* KVMI_GET_STATS, KVMI_RESET, rates */
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
@@ -1323,6 +1325,47 @@ struct kvmi_inject {
 	__u32 pad;
 	struct kvmi_x86_injection what;
 	__aligned_u64 out_injection;
+};
+
+/* Operations of one KVMI_BATCH. */
+#define KVMI_MAX_BATCH		1024
+
+/**
+ * struct kvmi_batch_op - one call of a batch
+ * @cmd: an ioctl of the session: KVMI_*; not KVMI_WAIT, KVMI_DETACH, KVMI_BATCH
+ * @out_error: 0, or the negative errno of the call
+ * @arg: address of its struct
+ */
+struct kvmi_batch_op {
+	__u32 cmd;
+	__s32 out_error;
+	__aligned_u64 arg;
+};
+
+/* Bits of kvmi_batch.flags. */
+#define KVMI_BATCH_STOP		(1U << 0)	/* at the first call that fails */
+
+/**
+ * struct kvmi_batch - argument of KVMI_BATCH
+ * @size: sizeof(struct kvmi_batch)
+ * @flags: KVMI_BATCH_*
+ * @ops: address of an array of @nr struct kvmi_batch_op
+ * @nr: calls, 1 to KVMI_MAX_BATCH
+ * @out_done: calls that were made, from the first on; also on an error
+ * @out_failed: of these, how many have an @out_error
+ * @pad: 0
+ *
+ * They are made in order, each as if by itself: other threads may come between
+ * two. The batch itself fails where it cannot go on: EINTR, or EFAULT for @ops.
+ */
+struct kvmi_batch {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 ops;
+	__u32 nr;
+	__u32 out_done;
+	__u32 out_failed;
+	__u32 pad;
 };
 
 /* ---- views ----------------------------------------------------------------- */
