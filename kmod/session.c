@@ -788,7 +788,8 @@ int kvmi_session_create(struct kvmi_attach *args)
 	int fd;
 
 	if ((args->flags & ~(KVMI_ATTACH_PAUSED | KVMI_ATTACH_OBSERVER)) ||
-	    args->flags == (KVMI_ATTACH_PAUSED | KVMI_ATTACH_OBSERVER))		return -EINVAL;
+	    args->flags == (KVMI_ATTACH_PAUSED | KVMI_ATTACH_OBSERVER))
+		return -EINVAL;
 	if (!is_power_of_2(ring_size) || ring_size < KVMI_MIN_RING ||
 	    ring_size > KVMI_MAX_RING)
 		return -EINVAL;
