@@ -459,8 +459,9 @@ static const struct vm_operations_struct kvmi_map_vm_ops = {
 bool kvmi_map_in(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, 0);
+	struct vma_iterator vmi;
 
+	vma_iter_init(&vmi, mm, 0);
 	mmap_assert_locked(mm);
 	for_each_vma(vmi, vma)
 		if (vma->vm_ops == &kvmi_map_vm_ops)

@@ -42,7 +42,7 @@ int kvmi_holder_open(const char *comm, unsigned int timeout_ms,
 			return kvmi_error_set(-EINVAL,
 					      "%s is too long for the name of a process",
 					      comm);
-		strcpy((char *)hold.comm, comm);
+		memcpy(hold.comm, comm, strlen(comm));
 	}
 	h = calloc(1, sizeof(*h));
 	if (!h)

@@ -75,6 +75,7 @@ enum kvmi_nl_attr {
 	KVMI_NL_ATTR_EVENTS,
 	KVMI_NL_ATTR_DROPPED,
 	KVMI_NL_ATTR_BAD_REPLIES,
+	/* private: */
 	__KVMI_NL_ATTR_END,
 };
 
