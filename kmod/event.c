@@ -133,6 +133,15 @@ static noinline int kvmi_reply_check_more(struct kvmi_vcpu *kv, bool steps)
 	return kvmi_regs_set(kv, reply->sets, kv->reply.set_data);
 }
 
+/* Of a session that was narrowed: see session.c. */
+static noinline bool kvmi_reply_allowed(struct kvmi_vcpu *kv)
+{
+	const struct kvmi_reply *reply = &kv->reply;
+
+	return !(reply->flags & ~READ_ONCE(kv->vm->reply_flags)) &&
+	       (READ_ONCE(kv->vm->reply_actions) & BIT(reply->action & 31));
+}
+
 static int kvmi_reply_check(struct kvmi_vcpu *kv)
 {
 	const struct kvmi_exit *ex = &kv->open.exit;
@@ -152,9 +161,7 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 	if (reply->pad)
 		return -EINVAL;
 
-	/* Of a session that was narrowed: see session.c. */
-	if ((reply->flags & ~READ_ONCE(kv->vm->reply_flags)) ||
-	    !(READ_ONCE(kv->vm->reply_actions) & BIT(reply->action & 31)))
+	if (unlikely(READ_ONCE(kv->vm->narrowed)) && !kvmi_reply_allowed(kv))
 		return -EPERM;
 
 	switch (reply->action) {
@@ -208,8 +215,11 @@ static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
 	WRITE_ONCE(header->open_event, 0);
 	WRITE_ONCE(kv->open.id, 0);
 	kv->open.deadline = 0;
-	clear_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
-	clear_bit(KVMI_VCPU_F_RESET, &kv->flags);
+	if (unlikely(READ_ONCE(kv->flags) & (BIT(KVMI_VCPU_F_TIMEOUT) |
+					     BIT(KVMI_VCPU_F_RESET)))) {
+		clear_bit(KVMI_VCPU_F_TIMEOUT, &kv->flags);
+		clear_bit(KVMI_VCPU_F_RESET, &kv->flags);
+	}
 	cycles = rdtsc() - kv->open.since;
 	if (likely((s64)cycles > 0))
 		kv->stats.cycles[kv->open.exit.kind] += cycles;
@@ -236,8 +246,8 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	int error = 0;
 
 	/* Let go: re-entering the guest repeats the exit, unwatched. */
-	if (test_bit(KVMI_VCPU_F_GONE, &kv->flags) ||
-	    test_bit(KVMI_VCPU_F_RESET, &kv->flags)) {
+	if (unlikely(READ_ONCE(kv->flags) & (BIT(KVMI_VCPU_F_GONE) |
+					     BIT(KVMI_VCPU_F_RESET)))) {
 		kvmi_event_close(kv, -ECANCELED);
 		return 1;
 	}
@@ -475,7 +485,8 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	if (ex != &kv->open.exit)
 		kv->open.exit = *ex;
 	kv->open.flags = KVMI_EVENT_F_SYNC;
-	if (unlikely(READ_ONCE(kv->stop_kinds) & BIT_ULL(ex->kind)))
+	if (unlikely(READ_ONCE(kv->stop_kinds)) &&
+	    (READ_ONCE(kv->stop_kinds) & BIT_ULL(ex->kind)))
 		kv->open.flags |= KVMI_EVENT_F_STOPPED;
 	kvmi_event_arm_timeout(kv);
 	WRITE_ONCE(kv->open.since, rdtsc());

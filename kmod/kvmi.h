@@ -505,6 +505,7 @@ struct kvmi_vcpu {
  * @timeout: for an answer, jiffies; 0: none
  * @default_action: enum kvmi_action
  * @on_close: enum kvmi_on_close
+ * @narrowed: the next two say something
  * @reply_flags: KVMI_REPLY_* that the session may answer with
  * @reply_actions: bits of enum kvmi_action, likewise
  * @sessions: how many there are; this and the next two under kvmi_vms_lock
@@ -554,6 +555,7 @@ struct kvmi_vm {
 	u32 timeout;
 	u32 default_action;
 	u32 on_close;
+	bool narrowed;
 	u32 reply_flags;
 	u32 reply_actions;
 	u32 sessions;

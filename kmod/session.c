@@ -530,6 +530,8 @@ static void kvmi_session_replies(struct kvmi_session *session)
 		return;
 	WRITE_ONCE(session->vm->reply_flags, flags);
 	WRITE_ONCE(session->vm->reply_actions, actions);
+	/* Pairs with nothing: an answer that is under way may go either way. */
+	WRITE_ONCE(session->vm->narrowed, true);
 }
 
 static bool kvmi_session_may(struct kvmi_session *session, u32 rights)

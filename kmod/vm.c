@@ -385,8 +385,7 @@ static void kvmi_vm_join(struct kvmi_vm *vm, bool observer)
 		return;
 	vm->orphan = false;
 	vm->on_close = KVMI_ON_CLOSE_CONTINUE;
-	vm->reply_flags = ~0U;
-	vm->reply_actions = ~0U;
+	vm->narrowed = false;
 	xa_for_each(&vm->vcpus, i, kv) {
 		if (READ_ONCE(kv->open.id)) {
 			set_bit(KVMI_VCPU_F_RESET, &kv->flags);
@@ -469,8 +468,6 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
 	init_waitqueue_head(&vm->stop_wq);
 	INIT_DELAYED_WORK(&vm->timer, kvmi_event_timer);
 	vm->ring_size = ring_size;
-	vm->reply_flags = ~0U;
-	vm->reply_actions = ~0U;
 	vm->def_pause = paused;
 	vm->attach_ns = ktime_get_ns();
 	vm->vendor = vm_file->f_op->owner;
@@ -596,8 +593,7 @@ static bool kvmi_vm_abandon(struct kvmi_vm *vm, bool closed)
 		while (kvmi_vm_reset(vm, KVMI_RESET_ALL) == -ENOMEM)
 			cond_resched();
 		vm->on_close = KVMI_ON_CLOSE_CONTINUE;
-		vm->reply_flags = ~0U;
-		vm->reply_actions = ~0U;
+		vm->narrowed = false;
 	}
 	mutex_unlock(&vm->lock);
 	return false;

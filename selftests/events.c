@@ -351,10 +351,11 @@ static __guest uint64_t write_and_compare(uint64_t cr4)
 	asm volatile("mov %0, %%cr3" : "+r" (reg) : : "memory");
 	GUEST_EQ(reg, GUEST_PML4);
 	GUEST_EQ(guest_read_cr3(), GUEST_PML4 | 8);
+	/* VMX knows of no write that changes nothing. */
 	cr4 = guest_read_cr4();
-	reg = cr4;
+	reg = cr4 | CR4_DE;
 	asm volatile("mov %0, %%cr4" : "+r" (reg) : : "memory");
-	GUEST_EQ(reg, cr4);
+	GUEST_EQ(reg, cr4 | CR4_DE);
 	GUEST_EQ(guest_read_cr4(), cr4 | CR4_TSD);
 	old = guest_rdmsr(MSR_LSTAR);
 	asm volatile("wrmsr" : "+a" (lo), "+d" (hi) : "c" (MSR_LSTAR) : "memory");

@@ -154,11 +154,11 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_HOST_MSRS	(1ULL << 11)	/* KVMI_GET_HOST_MSRS */
 #define KVMI_FEATURE_INJECT	(1ULL << 12)	/* KVMI_INJECT */
 #define KVMI_FEATURE_STOP	(1ULL << 13)	/* KVMI_CONTROL_STOP */
-#define KVMI_FEATURE_BATCH	(1ULL << 17)	/* KVMI_BATCH */
-#define KVMI_FEATURE_NARROW	(1ULL << 15)	/* KVMI_NARROW, observers, on_close */
 #define KVMI_FEATURE_STATS	(1ULL << 14)	/* KVMI_GET_STATS, KVMI_RESET, rates */
+#define KVMI_FEATURE_NARROW	(1ULL << 15)	/* KVMI_NARROW, observers, on_close */
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
-#define KVMI_FEATURE_HOLD	(1ULL << 17)	/* KVMI_HOLD, KVMI_ATTACH_PAUSED */
+#define KVMI_FEATURE_BATCH	(1ULL << 17)	/* KVMI_BATCH */
+#define KVMI_FEATURE_HOLD	(1ULL << 18)	/* KVMI_HOLD, KVMI_ATTACH_PAUSED */
 
 /**
  * struct kvmi_caps - argument of KVMI_GET_CAPS
