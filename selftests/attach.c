@@ -43,7 +43,7 @@ KTAP_CASE(what_is_no_vm, "D1")
 	args.ring_size = 1U << 30;
 	KTAP_ERR(ioctl(dev, KVMI_ATTACH, &args), EINVAL);
 	args.ring_size = 0;
-	args.flags = 1;
+	args.flags = 1U << 31;
 	KTAP_ERR(ioctl(dev, KVMI_ATTACH, &args), EINVAL);
 	vmm_destroy(vm);
 }

@@ -659,6 +659,10 @@ KTAP_CASE_SMP(batch, "D6")
 	vmm_destroy(vm);
 }
 
+static __guest void nothing(__attribute__((unused)) struct guest_regs *regs)
+{
+}
+
 static __guest uint64_t write_after_cpuid(uint64_t gva)
 {
 	guest_cpuid(0, 0);
@@ -685,6 +689,7 @@ KTAP_CASE_SMP(answer_with_all_of_it, "D6 A3 A4 A5")
 	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, KVMI_REGS_GENERAL);
 	tool_watch(kv, KVMI_EVENT_ACCESS, KVMI_MODE_SYNC, 0);
 	for (i = 0; i < nr_vcpus; i++) {
+		vm->vcpu[i].cpu->handler[2] = nothing;
 		vmm_vcpu_set_entry(vm, i, write_after_cpuid, gpa, 0, 0);
 		vmm_vcpu_start(vm, i);
 		ev = tool_wait(kv, KVMI_EVENT_X86_CPUID);
