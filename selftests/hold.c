@@ -240,6 +240,10 @@ KTAP_CASE(which_are_held, "D15")
 	};
 	struct kvmi_hold named = { .timeout_ms = 20000, .comm = "my-vmm" };
 
+	struct stat kvm, kvmi;
+
+	KTAP_OK(stat("/dev/kvm", &kvm));
+	KTAP_OK(stat("/dev/kvmi", &kvmi));
 	KTAP_OK(chmod("/dev/kvm", 0666));
 	KTAP_ASSERT(is_held(&any, 0, NULL));
 	KTAP_ASSERT(is_held(&any, 65534, NULL));
@@ -253,7 +257,8 @@ KTAP_CASE(which_are_held, "D15")
 	KTAP_OK(seteuid(65534));
 	KTAP_ASSERT(!is_held(&any, 0, NULL));
 	KTAP_OK(seteuid(0));
-	KTAP_OK(chmod("/dev/kvmi", 0600));
+	KTAP_OK(chmod("/dev/kvmi", kvmi.st_mode & 07777));
+	KTAP_OK(chmod("/dev/kvm", kvm.st_mode & 07777));
 }
 
 /* The VMM and the holder may die at any time, and be hit by signals. */
