@@ -154,6 +154,10 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 		return -EINVAL;
 	if (reply->size > sizeof(*reply) && !kvmi_reply_fits(kv))
 		return -E2BIG;
+	/* Most say no more than this, which everybody may. */
+	if (likely(!(reply->action | reply->flags | reply->view |
+		     reply->reg_mask | reply->pad)))
+		return 0;
 	if (reply->flags & ~(KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
 			     KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP |
 			     KVMI_REPLY_LATER))
@@ -236,14 +240,36 @@ static int kvmi_event_continue(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 }
 
 /* Act: the answer is in kv->reply, or there is none. */
+/* The parts of an answer besides its action. */
+static void kvmi_event_apply(struct kvmi_vcpu *kv, u64 id)
+{
+	struct kvmi_reply *reply = &kv->reply;
+	u64 injection;
+
+	/* Its record names the event, which the tool knows. */
+	if (unlikely(reply->flags & KVMI_REPLY_INJECT) &&
+	    !kvmi_inject_queue(kv, &reply->inject, &injection))
+		kv->inject.slot[reply->inject.type].id = id;
+	if (reply->flags & KVMI_REPLY_REGS)
+		kvmi_regs_set_gprs(kv, reply->reg_mask, &reply->gprs);
+	if (reply->flags & KVMI_REPLY_VIEW)
+		kvmi_view_enter(kv, reply->view);
+	if (reply->flags & KVMI_REPLY_STEP) {
+		kvmi_step_start(kv, KVMI_STEP_EVENT);
+	} else if (reply->flags & KVMI_REPLY_FAST_STEP) {
+		kvmi_step_start(kv, KVMI_STEP_FAST);
+		kvmi_view_enter(kv, reply->view);
+	}
+}
+
 static int kvmi_event_finish(struct kvmi_vcpu *kv)
 {
 	struct kvmi_exit *ex = &kv->open.exit;
 	struct kvmi_reply *reply = &kv->reply;
 	u32 action = READ_ONCE(kv->vm->default_action);
-	bool replied = false;
-	u64 id, injection;
+	u32 flags = 0;
 	int error = 0;
+	u64 id;
 
 	/* Let go: re-entering the guest repeats the exit, unwatched. */
 	if (unlikely(READ_ONCE(kv->flags) & (BIT(KVMI_VCPU_F_GONE) |
@@ -260,7 +286,7 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 				   kv->ring.header->bad_replies + 1);
 		} else {
 			action = reply->action;
-			replied = true;
+			flags = reply->flags;
 		}
 	} else {
 		error = -ETIMEDOUT;
@@ -268,22 +294,8 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	id = kv->open.id;
 	kvmi_event_close(kv, error);
 
-	if (replied) {
-		/* Its record names the event, which the tool knows. */
-		if (unlikely(reply->flags & KVMI_REPLY_INJECT) &&
-		    !kvmi_inject_queue(kv, &reply->inject, &injection))
-			kv->inject.slot[reply->inject.type].id = id;
-		if (reply->flags & KVMI_REPLY_REGS)
-			kvmi_regs_set_gprs(kv, reply->reg_mask, &reply->gprs);
-		if (reply->flags & KVMI_REPLY_VIEW)
-			kvmi_view_enter(kv, reply->view);
-		if (reply->flags & KVMI_REPLY_STEP) {
-			kvmi_step_start(kv, KVMI_STEP_EVENT);
-		} else if (reply->flags & KVMI_REPLY_FAST_STEP) {
-			kvmi_step_start(kv, KVMI_STEP_FAST);
-			kvmi_view_enter(kv, reply->view);
-		}
-	}
+	if (flags)
+		kvmi_event_apply(kv, id);
 
 	switch (action) {
 	case KVMI_ACTION_RETRY:
@@ -293,7 +305,7 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	case KVMI_ACTION_CRASH:
 		return kvmi_exit_crash(kv);
 	default:
-		if (unlikely(replied && (reply->flags & KVMI_REPLY_VALUE)))
+		if (unlikely(flags & KVMI_REPLY_VALUE))
 			return kvmi_regs_act_with(kv, ex, reply->value);
 		return kvmi_event_continue(kv, ex);
 	}

@@ -137,7 +137,7 @@ static int kvmi_exit_event(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	return kvmi_event_raise(kv, ex);
 }
 
-static int kvmi_exit_l1(struct kvmi_vcpu *kv, fastpath_t fastpath)
+static __always_inline int kvmi_exit_l1(struct kvmi_vcpu *kv, fastpath_t fastpath)
 {
 	/* No event is open: the vCPU was in the guest. */
 	struct kvmi_exit *ex = &kv->open.exit;

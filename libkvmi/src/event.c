@@ -622,8 +622,8 @@ kvmi_event_segments(const struct kvmi_event *event)
  */
 void kvmi_reply_init(struct kvmi_reply *reply, enum kvmi_action action)
 {
-	/* Each of the parts behind is set as a whole, if it is. */
-	memset(reply, 0, offsetof(struct kvmi_reply, inject));
+	/* Each of the parts behind is set as a whole, or by a mask, if it is. */
+	memset(reply, 0, offsetof(struct kvmi_reply, gprs));
 	reply->size = sizeof(*reply);
 	reply->action = action;
 }
