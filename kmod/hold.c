@@ -47,7 +47,7 @@ struct kvmi_holder {
  * struct kvmi_held - a VM that is held, or was
  * @node: in the holder's list
  * @holder: whose
- * @kvm: NULL once it is gone
+ * @kvm: alive, or this is in no list
  * @id: kvmi_vmlist_id()
  * @pid: its VMM
  * @deadline: jiffies; 0 until its first vCPU has come
@@ -100,6 +100,18 @@ static bool kvmi_hold_wants(const struct kvmi_holder *holder)
 	return kvmi_hold_may(holder);
 }
 
+/* The first that wants the VM which this process makes. */
+static struct kvmi_holder *kvmi_hold_match(void)
+{
+	struct kvmi_holder *holder;
+
+	lockdep_assert_held(&kvmi_hold_lock);
+	list_for_each_entry(holder, &kvmi_holders, node)
+		if (kvmi_hold_wants(holder))
+			return holder;
+	return NULL;
+}
+
 /**
  * kvmi_hold_created - KVM has made a VM
  * @kvm: called by its maker, before anybody can use it
@@ -111,15 +123,13 @@ void kvmi_hold_created(struct kvm *kvm, u64 id)
 {
 	struct kvmi_holder *holder;
 	struct kvmi_held *held;
-	bool wanted = false;
 
 	if (!id || list_empty_careful(&kvmi_holders))
 		return;
 	spin_lock(&kvmi_hold_lock);
-	list_for_each_entry(holder, &kvmi_holders, node)
-		wanted |= kvmi_hold_wants(holder);
+	holder = kvmi_hold_match();
 	spin_unlock(&kvmi_hold_lock);
-	if (!wanted)
+	if (!holder)
 		return;
 
 	held = kzalloc(sizeof(*held), GFP_KERNEL_ACCOUNT);
@@ -132,21 +142,18 @@ void kvmi_hold_created(struct kvm *kvm, u64 id)
 	}
 	held->kvm = kvm;
 	held->id = id;
-	wanted = false;
 
 	spin_lock(&kvmi_hold_lock);
-	list_for_each_entry(holder, &kvmi_holders, node) {
-		if (!kvmi_hold_wants(holder))
-			continue;
+	/* The one of before may be gone. */
+	holder = kvmi_hold_match();
+	if (holder) {
 		held->holder = holder;
 		held->pid = get_pid(task_tgid(current));
 		list_add_tail(&held->node, &holder->held);
 		WRITE_ONCE(kvmi_hold_nr, kvmi_hold_nr + 1);
-		wanted = true;
-		break;
 	}
 	spin_unlock(&kvmi_hold_lock);
-	if (!wanted) {
+	if (!holder) {
 		kvmi_vm_hooks_put();
 		kfree(held);
 	}
@@ -248,7 +255,7 @@ int kvmi_hold_gate(struct kvm_vcpu *vcpu)
 	if (!left)
 		return 0;
 
-	/* kvmi_hold_close() waits for this, and comes after the hooks are in. */
+	/* The module stays for this: kvmi_hold_exit(). */
 	atomic_inc(&kvmi_hold_inside);
 	kvm_vcpu_srcu_read_unlock(vcpu);
 	ret = kvmi_hold_wait(vcpu->kvm, left);
@@ -375,6 +382,18 @@ void kvmi_hold_exit(void)
 	wait_event(kvmi_hold_wq, !atomic_read(&kvmi_hold_inside));
 }
 
+static struct kvmi_holder *kvmi_hold_of(struct file *file)
+{
+	/* Pairs with the release in kvmi_hold_open(). */
+	return smp_load_acquire(&file->private_data);
+}
+
+/* It stands, and the holder has not been told. */
+static bool kvmi_hold_news(const struct kvmi_held *held)
+{
+	return held->deadline && !held->over && !held->told;
+}
+
 /**
  * kvmi_hold_next - KVMI_HOLD_NEXT
  * @file: of /dev/kvmi
@@ -384,8 +403,7 @@ void kvmi_hold_exit(void)
  */
 int kvmi_hold_next(struct file *file, struct kvmi_hold_next *args)
 {
-	/* Pairs with the release in kvmi_hold_open(). */
-	struct kvmi_holder *holder = smp_load_acquire(&file->private_data);
+	struct kvmi_holder *holder = kvmi_hold_of(file);
 	struct kvmi_held *held;
 	int ret = -EAGAIN;
 
@@ -395,7 +413,7 @@ int kvmi_hold_next(struct file *file, struct kvmi_hold_next *args)
 		return -ENOENT;
 	spin_lock(&kvmi_hold_lock);
 	list_for_each_entry(held, &holder->held, node) {
-		if (held->told || held->over || !held->deadline)
+		if (!kvmi_hold_news(held))
 			continue;
 		held->told = true;
 		args->out_id = held->id;
@@ -417,8 +435,7 @@ int kvmi_hold_next(struct file *file, struct kvmi_hold_next *args)
  */
 int kvmi_hold_release(struct file *file, const struct kvmi_hold_release *args)
 {
-	/* Pairs with the release in kvmi_hold_open(). */
-	struct kvmi_holder *holder = smp_load_acquire(&file->private_data);
+	struct kvmi_holder *holder = kvmi_hold_of(file);
 	struct kvmi_held *held;
 	int ret = -ENOENT;
 
@@ -448,8 +465,7 @@ int kvmi_hold_release(struct file *file, const struct kvmi_hold_release *args)
  */
 __poll_t kvmi_hold_poll(struct file *file, poll_table *wait)
 {
-	/* Pairs with the release in kvmi_hold_open(). */
-	struct kvmi_holder *holder = smp_load_acquire(&file->private_data);
+	struct kvmi_holder *holder = kvmi_hold_of(file);
 	struct kvmi_held *held;
 	__poll_t mask = 0;
 
@@ -458,7 +474,7 @@ __poll_t kvmi_hold_poll(struct file *file, poll_table *wait)
 	poll_wait(file, &holder->wq, wait);
 	spin_lock(&kvmi_hold_lock);
 	list_for_each_entry(held, &holder->held, node)
-		if (!held->told && !held->over && held->deadline)
+		if (kvmi_hold_news(held))
 			mask = EPOLLIN;
 	spin_unlock(&kvmi_hold_lock);
 	return mask;
