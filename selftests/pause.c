@@ -17,6 +17,29 @@ static uint64_t *counters(struct vmm *vm, uint64_t gpa)
 	return vmm_gpa(vm, gpa);
 }
 
+/* Each counter has gone on from where it was. */
+static void all_count_on(int nr_vcpus, const volatile uint64_t *mem,
+			 const uint64_t *was)
+{
+	int i;
+
+	for (i = 0; i < nr_vcpus; i++)
+		while (mem[8 + i * 8] == was[i])
+			usleep(1000);
+}
+
+static void end_counting(struct vmm *vm, struct kvmi_vm *kv,
+			 volatile uint64_t *mem)
+{
+	int i;
+
+	mem[0] = 1;
+	for (i = 0; i < vm->nr_vcpus; i++)
+		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 KTAP_CASE_SMP(running_vcpus_stop, "S2")
 {
 	struct vmm *vm = vmm_create(nr_vcpus, 0);
@@ -43,15 +66,9 @@ KTAP_CASE_SMP(running_vcpus_stop, "S2")
 			KTAP_EQ(info.out_pause_count, 1);
 		}
 		KTAP_LIB_OK(kvmi_vm_resume(kv));
-		for (i = 0; i < nr_vcpus; i++)
-			while (mem[8 + i * 8] == was[i])
-				usleep(1000);
+		all_count_on(nr_vcpus, mem, was);
 	}
-	mem[0] = 1;
-	for (i = 0; i < nr_vcpus; i++)
-		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
-	kvmi_vm_close(kv);
-	vmm_destroy(vm);
+	end_counting(vm, kv, mem);
 }
 
 /* One vCPU stops, the others run; counts nest. */
@@ -116,11 +133,7 @@ KTAP_CASE_SMP(outside_of_kvm_run, "S2")
 	for (i = 0; i < nr_vcpus; i++)
 		while (!mem[8 + i * 8])
 			usleep(1000);
-	mem[0] = 1;
-	for (i = 0; i < nr_vcpus; i++)
-		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
-	kvmi_vm_close(kv);
-	vmm_destroy(vm);
+	end_counting(vm, kv, mem);
 }
 
 /* The end of the session ends the pause. */
@@ -187,15 +200,9 @@ KTAP_CASE_SMP(interrupts_off, "S2")
 			KTAP_EQ(mem[8 + i * 8], was[i]);
 		KTAP_LIB_OK(kvmi_vm_resume(kv));
 		KTAP_LIB_ERR(kvmi_vm_resume(kv), EINVAL);
-		for (i = 0; i < nr_vcpus; i++)
-			while (mem[8 + i * 8] == was[i])
-				usleep(1000);
+		all_count_on(nr_vcpus, mem, was);
 	}
-	mem[0] = 1;
-	for (i = 0; i < nr_vcpus; i++)
-		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
-	kvmi_vm_close(kv);
-	vmm_destroy(vm);
+	end_counting(vm, kv, mem);
 }
 
 static __guest uint64_t halt_then(uint64_t *woken)
@@ -439,18 +446,12 @@ KTAP_CASE_SMP(kvmclock_is_told, "D17")
 			for (i = 0; i < nr_vcpus; i++)
 				vmm_vcpu_signal(vm, i);
 		KTAP_LIB_OK(kvmi_vm_resume(kv));
-		for (i = 0; i < nr_vcpus; i++)
-			while (mem[8 + i * 8] == was[i])
-				usleep(1000);
+		all_count_on(nr_vcpus, mem, was);
 		for (i = 0; i < nr_vcpus; i++)
 			KTAP_EQ(flags[i * 64 + PVCLOCK_FLAGS] & PVCLOCK_STOPPED,
 				n ? PVCLOCK_STOPPED : 0);
 	}
-	mem[0] = 1;
-	for (i = 0; i < nr_vcpus; i++)
-		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
-	kvmi_vm_close(kv);
-	vmm_destroy(vm);
+	end_counting(vm, kv, mem);
 }
 
 KTAP_MAIN(ktap_need_kvmi)
