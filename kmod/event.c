@@ -20,25 +20,12 @@
 #include "hook.h"
 #include "poll.h"
 
-/**
- * kvmi_events_supported - kinds that can be enabled
- *
- * Return: bit mask by enum kvmi_event_kind.
- */
-u64 kvmi_events_supported(void)
-{
-	return BIT_ULL(KVMI_EVENT_ACCESS) | BIT_ULL(KVMI_EVENT_BREAKPOINT) |
-	       BIT_ULL(KVMI_EVENT_STEP) | BIT_ULL(KVMI_EVENT_INJECTED) |
-	       BIT_ULL(KVMI_EVENT_X86_CR) |
-	       BIT_ULL(KVMI_EVENT_X86_MSR) | BIT_ULL(KVMI_EVENT_X86_CPUID);
-}
-
 /* ---- the answer ------------------------------------------------------------ */
 
 static bool kvmi_reply_here(struct kvmi_vcpu *kv)
 {
 	/* Pairs with the release of the tool: the rest was written before. */
-	return smp_load_acquire(&kv->ring.tool->reply.id) == kv->open.id;
+	return smp_load_acquire(&kv->watch.ring.tool->reply.id) == kv->open.id;
 }
 
 /**
@@ -65,12 +52,13 @@ static bool kvmi_event_answered(struct kvmi_vcpu *kv)
 }
 
 /* Parts of struct kvmi_reply that its first version had not. */
-#define KVMI_REPLY_LATER	(KVMI_REPLY_INJECT | KVMI_REPLY_VALUE | KVMI_REPLY_SETS)
+#define KVMI_REPLY_LATER	(KVMI_REPLY_INJECT | KVMI_REPLY_VALUE | \
+				 KVMI_REPLY_SETS | KVMI_REPLY_STAND_IN)
 
 /* Once: the tool can change it at any moment. */
 static void kvmi_reply_copy(struct kvmi_vcpu *kv)
 {
-	const struct kvmi_reply *from = &kv->ring.tool->reply;
+	const struct kvmi_reply *from = &kv->watch.ring.tool->reply;
 	struct kvmi_reply *reply = &kv->reply;
 
 	memcpy(reply, from, offsetof(struct kvmi_reply, gprs));
@@ -86,12 +74,18 @@ static void kvmi_reply_copy(struct kvmi_vcpu *kv)
 	if (reply->flags & KVMI_REPLY_SETS)
 		memcpy(reply->set_data, from->set_data,
 		       kvmi_regs_size(reply->sets & KVMI_REGS_ALL));
+	if (reply->flags & KVMI_REPLY_STAND_IN) {
+		reply->nr_stand_ins = from->nr_stand_ins;
+		reply->pad3 = from->pad3;
+		memcpy(reply->stand_ins, from->stand_ins,
+		       sizeof(reply->stand_ins));
+	}
 }
 
 /* Of a newer tool: all that is not known here must be zero. */
 static bool kvmi_reply_fits(struct kvmi_vcpu *kv)
 {
-	const void *reply = &kv->ring.tool->reply;
+	const void *reply = &kv->watch.ring.tool->reply;
 	u32 size = kv->reply.size;
 
 	return size <= PAGE_SIZE - offset_in_page(reply) &&
@@ -122,6 +116,11 @@ static noinline int kvmi_reply_check_more(struct kvmi_vcpu *kv, bool steps)
 		    reply->action != KVMI_ACTION_CONTINUE ||
 		    kv->open.exit.value == KVMI_VALUE_NONE)
 			return -EINVAL;
+	}
+	if (reply->flags & KVMI_REPLY_STAND_IN) {
+		ret = kvmi_standin_check(kv);
+		if (ret)
+			return ret;
 	}
 	if (!(reply->flags & KVMI_REPLY_SETS))
 		return 0;
@@ -210,7 +209,7 @@ static int kvmi_reply_check(struct kvmi_vcpu *kv)
 
 static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
 {
-	struct kvmi_ring_header *header = kv->ring.header;
+	struct kvmi_ring_header *header = kv->watch.ring.header;
 	u64 cycles;
 
 	WRITE_ONCE(header->state, KVMI_RING_IDLE);
@@ -226,7 +225,7 @@ static void kvmi_event_close(struct kvmi_vcpu *kv, int error)
 	}
 	cycles = rdtsc() - kv->open.since;
 	if (likely((s64)cycles > 0))
-		kv->stats.cycles[kv->open.exit.kind] += cycles;
+		kv->wait_cycles[kv->open.exit.kind] += cycles;
 	if (unlikely(kv->open.flags & KVMI_EVENT_F_STOPPED))
 		kvmi_pause_release(kv);
 }
@@ -239,7 +238,6 @@ static int kvmi_event_continue(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	return kvmi_exit_act(kv, ex);
 }
 
-/* Act: the answer is in kv->reply, or there is none. */
 /* The parts of an answer besides its action. */
 static void kvmi_event_apply(struct kvmi_vcpu *kv, u64 id)
 {
@@ -249,7 +247,7 @@ static void kvmi_event_apply(struct kvmi_vcpu *kv, u64 id)
 	/* Its record names the event, which the tool knows. */
 	if (unlikely(reply->flags & KVMI_REPLY_INJECT) &&
 	    !kvmi_inject_queue(kv, &reply->inject, &injection))
-		kv->inject.slot[reply->inject.type].id = id;
+		kv->inject[reply->inject.type].id = id;
 	if (reply->flags & KVMI_REPLY_REGS)
 		kvmi_regs_set_gprs(kv, reply->reg_mask, &reply->gprs);
 	if (reply->flags & KVMI_REPLY_VIEW)
@@ -259,6 +257,8 @@ static void kvmi_event_apply(struct kvmi_vcpu *kv, u64 id)
 	} else if (reply->flags & KVMI_REPLY_FAST_STEP) {
 		kvmi_step_start(kv, KVMI_STEP_FAST);
 		kvmi_view_enter(kv, reply->view);
+	} else if (unlikely(reply->flags & KVMI_REPLY_STAND_IN)) {
+		kvmi_standin_go(kv);
 	}
 }
 
@@ -282,8 +282,8 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 		kvmi_reply_copy(kv);
 		error = kvmi_reply_check(kv);
 		if (error) {
-			WRITE_ONCE(kv->ring.header->bad_replies,
-				   kv->ring.header->bad_replies + 1);
+			WRITE_ONCE(kv->watch.ring.header->bad_replies,
+				   kv->watch.ring.header->bad_replies + 1);
 		} else {
 			action = reply->action;
 			flags = reply->flags;
@@ -301,7 +301,8 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 	case KVMI_ACTION_RETRY:
 		return 1;
 	case KVMI_ACTION_SKIP:
-		return kvmi_exit_skip(kv);
+		return unlikely(ex->cont == KVMI_CONT_ELEMENT) ?
+		       kvmi_io_skip(kv, ex) : kvmi_exit_skip(kv);
 	case KVMI_ACTION_CRASH:
 		return kvmi_exit_crash(kv);
 	default:
@@ -315,7 +316,7 @@ static int kvmi_event_finish(struct kvmi_vcpu *kv)
 
 static bool kvmi_event_poll(struct kvmi_vcpu *kv)
 {
-	bool told = READ_ONCE(kv->ring.tool->flags) & KVMI_TOOL_POLLS;
+	bool told = READ_ONCE(kv->watch.ring.tool->flags) & KVMI_TOOL_POLLS;
 	struct kvmi_poll_state state;
 	bool answered = false;
 
@@ -337,12 +338,12 @@ static int kvmi_event_sleep(struct kvmi_vcpu *kv)
 	int ret = 0;
 
 	if (!kvmi_event_poll(kv)) {
-		WRITE_ONCE(kv->ring.header->state, KVMI_RING_SLEEPING);
+		WRITE_ONCE(kv->watch.ring.header->state, KVMI_RING_SLEEPING);
 		/* kvmi_vcpu_sleep() has the barrier before it looks. */
 		ret = kvmi_vcpu_sleep(kv, kvmi_event_answered, 0);
 	}
 	/* An answered vCPU that is paused as well stays here. */
-	if (!ret && unlikely(!kvmi_vcpu_may_run(kv)))
+	if (!ret && unlikely(!kvmi_vcpu_may_run(kv) || kvmi_clock_due(kv)))
 		ret = kvmi_vcpu_park(kv);
 	return ret;
 }
@@ -353,7 +354,7 @@ static int kvmi_event_leave(struct kvmi_vcpu *kv, int ret)
 	struct kvm_vcpu *vcpu = kv->vcpu;
 
 	/* What the VMM may change before the next KVM_RUN. */
-	kvmi_regs_snapshot(kv, &kv->open.snap);
+	kvmi_regs_bookmark(kv, &kv->open.mark);
 	vcpu->run->exit_reason = KVM_EXIT_INTR;
 	vcpu->stat.signal_exits++;
 	return ret;
@@ -373,10 +374,10 @@ static int kvmi_event_wait(struct kvmi_vcpu *kv)
 
 static bool kvmi_ring_has_room(struct kvmi_vcpu *kv)
 {
-	u64 used = kv->ring.producer - READ_ONCE(kv->ring.tool->consumer);
+	u64 used = kv->watch.ring.producer - READ_ONCE(kv->watch.ring.tool->consumer);
 
 	/* Room for any record, with the padding it may need. */
-	return used <= kv->ring.size / 2 || kvmi_event_overdue(kv);
+	return used <= kv->watch.ring.size / 2 || kvmi_event_overdue(kv);
 }
 
 static int kvmi_event_sleep_room(struct kvmi_vcpu *kv)
@@ -452,18 +453,29 @@ static int kvmi_event_show(struct kvmi_vcpu *kv)
 		if (ret)
 			return kvmi_event_leave(kv, ret);
 	}
-	while (!kvmi_ring_post(kv, ex, kv->open.id)) {
+	while (!kvmi_ring_post(kv, &kv->watch, ex, ex->regs, kv->open.id)) {
 		ret = kvmi_event_wait_room(kv);
 		if (ret)
 			return kvmi_event_leave(kv, ret);
 		if (kvmi_event_overdue(kv) ||
 		    test_bit(KVMI_VCPU_F_GONE, &kv->flags)) {
-			kvmi_ring_drop(&kv->ring, ex->kind);
+			kvmi_ring_drop(&kv->watch.ring, ex->kind);
 			return kvmi_event_finish(kv);
 		}
 	}
 	kv->open.shown = true;
 	return kvmi_event_wait(kv);
+}
+
+/* An asynchronous one: its record, or that there is no room, or it comes too soon. */
+static __always_inline void kvmi_event_post(struct kvmi_vcpu *kv,
+					    const struct kvmi_exit *ex)
+{
+	kv->watch.ring.seq++;
+	if ((unlikely(kv->watch.limits) &&
+	     !kvmi_limit_check(&kv->watch, ex->kind)) ||
+	    !kvmi_ring_post(kv, &kv->watch, ex, ex->regs, 0))
+		kvmi_ring_drop(&kv->watch.ring, ex->kind);
 }
 
 /**
@@ -480,15 +492,19 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 
 	if (unlikely(test_bit(KVMI_VCPU_F_GONE, &kv->flags)))
 		return kvmi_exit_act(kv, ex);
-
-	kv->ring.seq++;
-	if (unlikely(kv->limits) && !kvmi_limit_check(kv, ex->kind)) {
-		kvmi_ring_drop(&kv->ring, ex->kind);
+	if (ex->mode != KVMI_MODE_SYNC) {
+		if (ex->mode == KVMI_MODE_ASYNC)
+			kvmi_event_post(kv, ex);
+		else if (ex->mode == KVMI_MODE_COUNT)
+			kvmi_watch_count(&kv->watch, ex->kind);
+		/* Else wanted until a moment ago, or by others alone. */
 		return kvmi_event_continue(kv, ex);
 	}
-	if (ex->mode != KVMI_MODE_SYNC) {
-		if (!kvmi_ring_post(kv, ex, 0))
-			kvmi_ring_drop(&kv->ring, ex->kind);
+
+	kv->watch.ring.seq++;
+	if (unlikely(kv->watch.limits) &&
+	    !kvmi_limit_check(&kv->watch, ex->kind)) {
+		kvmi_ring_drop(&kv->watch.ring, ex->kind);
 		return kvmi_event_continue(kv, ex);
 	}
 
@@ -504,15 +520,30 @@ int kvmi_event_raise(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 	WRITE_ONCE(kv->open.since, rdtsc());
 	WRITE_ONCE(kv->open.id, id);
 	/* A tool that watches finds this before the record. */
-	WRITE_ONCE(kv->ring.header->state, KVMI_RING_POLLING);
+	WRITE_ONCE(kv->watch.ring.header->state, KVMI_RING_POLLING);
 
 	if (unlikely(kv->open.flags & KVMI_EVENT_F_STOPPED) ||
-	    !kvmi_ring_post(kv, ex, id)) {
+	    !kvmi_ring_post(kv, &kv->watch, ex, ex->regs, id)) {
 		kv->open.shown = false;
 		return kvmi_event_show(kv);
 	}
 	kv->open.shown = true;
 	return kvmi_event_wait(kv);
+}
+
+/**
+ * kvmi_event_tell - report to all who want it, and do what is answered
+ * @kv: the vCPU; as kvmi_event_raise()
+ * @ex: what is reported, without mode and regs; KVM's bookkeeping is done
+ *
+ * Return: as kvmi_event_raise().
+ */
+int kvmi_event_tell(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
+{
+	if (rcu_access_pointer(kv->observers))
+		kvmi_watch_tell(kv, ex);
+	ex->mode = kvmi_watch_match(&kv->watch, ex, &ex->regs);
+	return kvmi_event_raise(kv, ex);
 }
 
 /**
@@ -532,26 +563,26 @@ int kvmi_event_resume(struct kvmi_vcpu *kv)
 		.payload.cancelled.event = kv->open.id,
 		.payload.cancelled.kind = kv->open.exit.kind,
 	};
-	struct kvmi_snapshot now;
+	struct kvmi_bookmark now;
 
 	if (!kv->open.id)
 		return 1;
 
-	kvmi_regs_snapshot(kv, &now);
-	if (!memcmp(&now, &kv->open.snap, sizeof(now)))
+	kvmi_regs_bookmark(kv, &now);
+	if (!memcmp(&now, &kv->open.mark, sizeof(now)))
 		return kv->open.shown ? kvmi_event_wait(kv) :
 					kvmi_event_show(kv);
 
 	kvmi_step_cancel(kv);
 	if (!kv->open.shown) {
 		kvmi_event_close(kv, 0);
-		kv->ring.seq--;
+		kv->watch.ring.seq--;
 		return 1;
 	}
 	kvmi_event_close(kv, -ECANCELED);
-	kv->ring.seq++;
-	if (!kvmi_ring_post(kv, &cancelled, 0))
-		kvmi_ring_drop(&kv->ring, cancelled.kind);
+	kv->watch.ring.seq++;
+	if (!kvmi_ring_post(kv, &kv->watch, &cancelled, 0, 0))
+		kvmi_ring_drop(&kv->watch.ring, cancelled.kind);
 	return 1;
 }
 
@@ -583,294 +614,15 @@ void kvmi_event_timer(struct work_struct *work)
 
 /* ---- the tool's side ----------------------------------------------------------- */
 
-static void kvmi_event_kick(struct kvmi_vcpu *kv)
+/**
+ * kvmi_event_kick - an answer may have been written
+ * @kv: the vCPU that it is for
+ */
+void kvmi_event_kick(struct kvmi_vcpu *kv)
 {
-	if (READ_ONCE(kv->ring.header->state) != KVMI_RING_IDLE ||
+	if (READ_ONCE(kv->watch.ring.header->state) != KVMI_RING_IDLE ||
 	    test_bit(KVMI_VCPU_F_NO_ROOM, &kv->flags))
 		kvmi_vcpu_wake(kv);
-}
-
-static bool kvmi_vm_unread(struct kvmi_vm *vm)
-{
-	struct kvmi_vcpu *kv;
-	unsigned long i;
-
-	if (vm->nr_vcpus == 1) {
-		kv = xa_load(&vm->vcpus, 0);
-		return kv && kvmi_ring_unread(&kv->ring);
-	}
-	xa_for_each(&vm->vcpus, i, kv)
-		if (kvmi_ring_unread(&kv->ring))
-			return true;
-	return false;
-}
-
-/**
- * kvmi_event_pending - is there something to read, or the VM gone?
- * @vm: of a session
- *
- * Return: mask of EPOLLIN, EPOLLHUP.
- */
-__poll_t kvmi_event_pending(struct kvmi_vm *vm)
-{
-	__poll_t mask = 0;
-
-	if (kvmi_vm_unread(vm))
-		mask |= EPOLLIN | EPOLLRDNORM;
-	if (READ_ONCE(vm->gone) || READ_ONCE(vm->detached))
-		mask |= EPOLLHUP;
-	return mask;
-}
-
-/* @kv: of a ring, or NULL for any */
-static bool kvmi_event_unread(struct kvmi_vm *vm, struct kvmi_vcpu *kv)
-{
-	return kv ? kvmi_ring_unread(&kv->ring) : kvmi_vm_unread(vm);
-}
-
-static bool kvmi_event_poll_any(struct kvmi_vm *vm, struct kvmi_vcpu *kv)
-{
-	struct kvmi_poll_state state;
-	bool unread;
-
-	if (!kvmi_poll_begin(&vm->poll, &state, false))
-		return false;
-	do {
-		unread = kvmi_event_unread(vm, kv);
-		if (unread || signal_pending(current) ||
-		    READ_ONCE(vm->detached))
-			break;
-	} while (kvmi_poll_again(&state));
-	kvmi_poll_end(&vm->poll, &state, unread);
-	return unread;
-}
-
-/**
- * kvmi_event_wait_any - KVMI_WAIT
- * @vm: of the session; not necessarily attached any more
- * @args: argument of the ioctl
- *
- * Return: 0, -ENOENT, -ETIMEDOUT, -EINTR, -ENODEV.
- */
-int kvmi_event_wait_any(struct kvmi_vm *vm, struct kvmi_wait *args)
-{
-	struct kvmi_vcpu *kv = NULL;
-	wait_queue_head_t *wq;
-	unsigned long i;
-	ktime_t timeout;
-	int ret;
-
-	timeout = ns_to_ktime(min_t(u64, args->timeout_ns, KTIME_MAX / 2));
-	if (args->flags & ~KVMI_WAIT_F_TIMEOUT)
-		return -EINVAL;
-	if (!(args->flags & KVMI_WAIT_F_TIMEOUT) && args->timeout_ns)
-		return -EINVAL;
-
-	if (args->kick == KVMI_VCPU_ALL) {
-		xa_for_each(&vm->vcpus, i, kv)
-			kvmi_event_kick(kv);
-	} else if (args->kick != KVMI_VCPU_NONE) {
-		kv = xa_load(&vm->vcpus, args->kick);
-		if (!kv)
-			return -ENOENT;
-		kvmi_event_kick(kv);
-	}
-
-	/* Who watches the rings looks here now and then. */
-	if (args->wait == KVMI_VCPU_NONE)
-		return READ_ONCE(vm->detached) ? -ENODEV : 0;
-	if (args->wait == KVMI_VCPU_ALL) {
-		kv = NULL;
-		wq = &vm->wq;
-	} else {
-		kv = xa_load(&vm->vcpus, args->wait);
-		if (!kv)
-			return -ENOENT;
-		wq = &kv->ring.wq;
-	}
-
-	if ((args->timeout_ns || !(args->flags & KVMI_WAIT_F_TIMEOUT)) &&
-	    kvmi_event_poll_any(vm, kv))
-		return 0;
-
-#define KVMI_READY	(kvmi_event_unread(vm, kv) || READ_ONCE(vm->detached))
-	if (!(args->flags & KVMI_WAIT_F_TIMEOUT))
-		ret = wait_event_interruptible(*wq, KVMI_READY);
-	else if (!args->timeout_ns)
-		ret = KVMI_READY ? 0 : -ETIME;
-	else
-		ret = wait_event_interruptible_hrtimeout(*wq, KVMI_READY,
-							 timeout);
-#undef KVMI_READY
-	if (ret == -ETIME)
-		return -ETIMEDOUT;
-	if (ret)
-		return -EINTR;
-	return kvmi_event_unread(vm, kv) ? 0 : -ENODEV;
-}
-
-/* ---- configuration --------------------------------------------------------------- */
-
-/**
- * kvmi_event_update_want - which controls a vCPU needs for its events
- * @kv: the vCPU; vm->lock held, or not found by anybody yet
- */
-void kvmi_event_update_want(struct kvmi_vcpu *kv)
-{
-	u32 want = 0;
-
-	if (kv->cr_mode[0])
-		want |= KVMI_WANT_CR3;
-	if (kv->cr_mode[1])
-		want |= KVMI_WANT_CR4;
-	if (kv->mode[KVMI_EVENT_BREAKPOINT])
-		want |= KVMI_WANT_BP;
-	if (kv->nr_msrs)
-		want |= KVMI_WANT_MSR;
-	if (kv->mode[KVMI_EVENT_STEP])
-		want |= KVMI_WANT_STEP;
-	if (kv->mode[KVMI_EVENT_X86_CPUID])
-		want |= KVMI_WANT_CPUID;
-	WRITE_ONCE(kv->want, want);
-}
-
-/**
- * kvmi_msr_find - the settings of an MSR
- * @kv: the vCPU; called on its thread
- * @index: of the MSR
- *
- * Return: NULL if it is not watched.
- */
-struct kvmi_msr *kvmi_msr_find(struct kvmi_vcpu *kv, u32 index)
-{
-	struct kvmi_msr *msrs = READ_ONCE(kv->msrs);
-	u32 i;
-
-	for (i = 0; i < kv->nr_msrs; i++)
-		if (msrs[i].index == index)
-			return &msrs[i];
-	return NULL;
-}
-
-static int kvmi_event_check(struct kvmi_control_event *args)
-{
-	u32 both = KVMI_ACCESS_R | KVMI_ACCESS_W;
-
-	if ((args->flags & ~KVMI_CONTROL_STOP) || args->mode > KVMI_MODE_ASYNC ||
-	    (args->regs & ~KVMI_REGS_ALL))
-		return -EINVAL;
-	if ((args->flags & KVMI_CONTROL_STOP) && args->mode != KVMI_MODE_SYNC)
-		return -EINVAL;
-	if (args->burst && !args->rate)
-		return -EINVAL;
-	/* A step that an answer has asked for must be told. */
-	if (args->mask || (args->rate && args->kind == KVMI_EVENT_STEP))
-		return -EOPNOTSUPP;
-	if (args->kind >= KVMI_NR_KINDS)
-		return -EINVAL;
-	if (!(kvmi_events_supported() & BIT_ULL(args->kind)))
-		return -EOPNOTSUPP;
-
-	switch (args->kind) {
-	case KVMI_EVENT_INJECTED:
-		if (args->index || args->access ||
-		    args->mode == KVMI_MODE_SYNC)
-			return -EINVAL;
-		break;
-	case KVMI_EVENT_X86_CR:
-		if (args->access)
-			return -EINVAL;
-		if (args->index != 3 && args->index != 4)
-			return -EOPNOTSUPP;
-		break;
-	case KVMI_EVENT_X86_MSR:
-		if (!args->access || (args->access & ~both))
-			return -EINVAL;
-		break;
-	default:
-		if (args->index || args->access)
-			return -EINVAL;
-		break;
-	}
-	return 0;
-}
-
-/* One setting in one table of MSRs: the vCPU's, or that for vCPUs to come. */
-static int kvmi_event_set_msr(struct kvmi_msr **table, u32 *nr,
-			      const struct kvmi_control_event *args)
-{
-	struct kvmi_msr *msr = NULL;
-	int w;
-	u32 i;
-
-	for (i = 0; i < *nr; i++)
-		if ((*table)[i].index == args->index)
-			msr = &(*table)[i];
-	if (!msr) {
-		if (args->mode == KVMI_MODE_OFF)
-			return 0;
-		if (*nr == KVMI_MAX_MSRS)
-			return -ENOSPC;
-		msr = &(*table)[*nr];
-		memset(msr, 0, sizeof(*msr));
-		msr->index = args->index;
-	}
-	for (w = 0; w < 2; w++) {
-		if (!(args->access & (w ? KVMI_ACCESS_W : KVMI_ACCESS_R)))
-			continue;
-		WRITE_ONCE(msr->regs[w], args->regs);
-		WRITE_ONCE(msr->mode[w], args->mode);
-	}
-	/* An entry stays when it is off: the vCPU may be looking at it. */
-	if (msr == &(*table)[*nr]) {
-		/* Pairs with the acquire of the back ends. */
-		smp_store_release(nr, *nr + 1);
-	}
-	return 0;
-}
-
-/* Room for an MSR in a table, or there it is already. */
-static int kvmi_event_need_msrs(struct kvmi_msr **table, u32 nr, u32 index)
-{
-	struct kvmi_msr *msrs;
-	u32 i;
-
-	for (i = 0; i < nr; i++)
-		if ((*table)[i].index == index)
-			return 0;
-	if (nr == KVMI_MAX_MSRS)
-		return -ENOSPC;
-	if (*table)
-		return 0;
-	msrs = kcalloc(KVMI_MAX_MSRS, sizeof(*msrs), GFP_KERNEL_ACCOUNT);
-	if (!msrs)
-		return -ENOMEM;
-	/* Before nr_msrs says that there is something in it. */
-	smp_store_release(table, msrs);
-	return 0;
-}
-
-static void kvmi_event_set(u32 *mode, u32 *regs, u32 *cr_mode, u32 *cr_regs,
-			   const struct kvmi_control_event *args)
-{
-	int i = args->index - 3;
-
-	if (args->kind == KVMI_EVENT_X86_CR) {
-		WRITE_ONCE(cr_regs[i], args->regs);
-		WRITE_ONCE(cr_mode[i], args->mode);
-	} else {
-		WRITE_ONCE(regs[args->kind], args->regs);
-		WRITE_ONCE(mode[args->kind], args->mode);
-	}
-}
-
-/* For the whole kind, also where the mode is set by register. */
-static void kvmi_event_set_stop(u64 *kinds, const struct kvmi_control_event *args)
-{
-	u64 bit = BIT_ULL(args->kind);
-
-	WRITE_ONCE(*kinds, args->flags & KVMI_CONTROL_STOP ? *kinds | bit :
-							     *kinds & ~bit);
 }
 
 /**
@@ -879,113 +631,16 @@ static void kvmi_event_set_stop(u64 *kinds, const struct kvmi_control_event *arg
  */
 void kvmi_event_reset(struct kvmi_vm *vm)
 {
-	struct kvmi_control_event off = {
-		.vcpu = KVMI_VCPU_ALL,
-		.mode = KVMI_MODE_OFF,
-		.access = KVMI_ACCESS_R | KVMI_ACCESS_W,
-	};
 	struct kvmi_vcpu *kv;
 	unsigned long i;
-	u32 k, m;
 
-	for (k = 0; k < KVMI_NR_KINDS; k++) {
-		off.kind = k;
-		/* To take a limit away needs no memory. */
-		kvmi_limit_set(&vm->def_limits, &off);
-		xa_for_each(&vm->vcpus, i, kv)
-			kvmi_limit_set(&kv->limits, &off);
-	}
-	for (m = 0; m < vm->def_nr_msrs; m++) {
-		off.index = vm->def_msrs[m].index;
-		kvmi_event_set_msr(&vm->def_msrs, &vm->def_nr_msrs, &off);
-	}
-	memset(vm->def_mode, 0, sizeof(vm->def_mode));
-	memset(vm->def_cr_mode, 0, sizeof(vm->def_cr_mode));
-	vm->def_stop_kinds = 0;
-
+	kvmi_watch_reset(&vm->sink);
+	kvmi_change_kick(vm, true);
+	/* The exit comes again, and then is none of ours. */
 	xa_for_each(&vm->vcpus, i, kv) {
-		for (m = 0; m < kv->nr_msrs; m++) {
-			off.index = kv->msrs[m].index;
-			kvmi_event_set_msr(&kv->msrs, &kv->nr_msrs, &off);
-		}
-		for (k = 0; k < KVMI_NR_KINDS; k++)
-			WRITE_ONCE(kv->mode[k], KVMI_MODE_OFF);
-		for (k = 0; k < ARRAY_SIZE(kv->cr_mode); k++)
-			WRITE_ONCE(kv->cr_mode[k], KVMI_MODE_OFF);
-		WRITE_ONCE(kv->stop_kinds, 0);
-		kvmi_event_update_want(kv);
-		/* The exit comes again, and then is none of ours. */
 		if (READ_ONCE(kv->open.id)) {
 			set_bit(KVMI_VCPU_F_RESET, &kv->flags);
 			kvmi_vcpu_wake(kv);
 		}
 	}
-}
-
-/**
- * kvmi_event_control - KVMI_CONTROL_EVENT
- * @vm: vm->sem held for reading, vm->lock held
- * @args: argument of the ioctl
- *
- * Return: 0; -EINVAL, -EOPNOTSUPP, -ENOENT, -ENOMEM, -ENOSPC, and nothing is
- * changed.
- */
-int kvmi_event_control(struct kvmi_vm *vm, struct kvmi_control_event *args)
-{
-	bool all = args->vcpu == KVMI_VCPU_ALL;
-	bool msr = args->kind == KVMI_EVENT_X86_MSR;
-	struct kvmi_vcpu *kv;
-	unsigned long i;
-	int ret;
-
-	ret = kvmi_event_check(args);
-	if (ret)
-		return ret;
-	if (!all && !xa_load(&vm->vcpus, args->vcpu))
-		return -ENOENT;
-
-	/* Whatever can fail comes first; to switch off cannot. */
-	if (msr && args->mode != KVMI_MODE_OFF) {
-		if (all)
-			ret = kvmi_event_need_msrs(&vm->def_msrs,
-						   vm->def_nr_msrs,
-						   args->index);
-		xa_for_each(&vm->vcpus, i, kv) {
-			if (ret || !(all || i == args->vcpu))
-				continue;
-			ret = kvmi_event_need_msrs(&kv->msrs, kv->nr_msrs,
-						   args->index);
-		}
-		if (ret)
-			return ret;
-	}
-
-	if (all)
-		ret = kvmi_limit_set(&vm->def_limits, args);
-	xa_for_each(&vm->vcpus, i, kv)
-		if (!ret && (all || i == args->vcpu))
-			ret = kvmi_limit_set(&kv->limits, args);
-	if (ret)
-		return ret;
-
-	if (all && msr)
-		kvmi_event_set_msr(&vm->def_msrs, &vm->def_nr_msrs, args);
-	else if (all)
-		kvmi_event_set(vm->def_mode, vm->def_regs, vm->def_cr_mode,
-			       vm->def_cr_regs, args);
-
-	if (all)
-		kvmi_event_set_stop(&vm->def_stop_kinds, args);
-	xa_for_each(&vm->vcpus, i, kv) {
-		if (!all && i != args->vcpu)
-			continue;
-		kvmi_event_set_stop(&kv->stop_kinds, args);
-		if (msr)
-			kvmi_event_set_msr(&kv->msrs, &kv->nr_msrs, args);
-		else
-			kvmi_event_set(kv->mode, kv->regs, kv->cr_mode,
-				       kv->cr_regs, args);
-		kvmi_event_update_want(kv);
-	}
-	return kvmi_vm_kick(vm);
 }

@@ -27,20 +27,29 @@
 	X(kvm_arch_vcpu_ioctl_get_sregs)			\
 	X(kvm_arch_vcpu_ioctl_set_sregs)			\
 	X(kvm_complete_insn_gp)					\
+	X(kvm_emulate_instruction)				\
+	X(kvm_emulate_instruction_from_buffer)			\
 	X(kvm_flush_remote_tlbs)				\
 	X(kvm_get_cr8)						\
+	X(kvm_get_lapic_tscdeadline_msr)			\
 	X(kvm_get_msr)						\
 	X(kvm_get_rflags)					\
 	X(kvm_get_running_vcpu)					\
 	X(kvm_get_segment)					\
 	X(kvm_inject_nmi)					\
+	X(kvm_lapic_set_eoi)					\
 	X(kvm_make_all_cpus_request)				\
 	X(kvm_mmu_gva_to_gpa_read)				\
+	X(kvm_mmu_gva_to_gpa_write)				\
+	X(kvm_mmu_page_fault)					\
 	X(kvm_queue_exception)					\
 	X(kvm_queue_exception_e)				\
 	X(kvm_queue_exception_p)				\
+	X(kvm_read_l1_tsc)					\
+	X(kvm_set_cr0)						\
 	X(kvm_set_cr3)						\
 	X(kvm_set_dr)						\
+	X(kvm_set_lapic_tscdeadline_msr)			\
 	X(kvm_set_msr_ignored_check)				\
 	X(kvm_set_rflags)					\
 	X(kvm_skip_emulated_instruction)			\
@@ -49,6 +58,7 @@
 	X(kvm_vcpu_kick)					\
 	X(kvm_vcpu_mark_page_dirty)				\
 	X(kvm_vcpu_read_guest)					\
+	X(kvm_vcpu_write_guest)					\
 	X(kvm_vcpu_write_tsc_offset)				\
 	X(vcpu_load)						\
 	X(vcpu_put)
@@ -62,13 +72,15 @@
 	X(cache_reg)						\
 	X(cancel_injection)					\
 	X(enable_irq_window)					\
-	X(enable_nmi_window)					\
 	X(flush_tlb_all)					\
+	X(get_cpl)						\
+	X(get_cs_db_l_bits)					\
 	X(get_exit_info)					\
 	X(get_gdt)						\
 	X(get_idt)						\
 	X(interrupt_allowed)					\
-	X(nmi_allowed)
+	X(nmi_allowed)						\
+	X(update_exception_bitmap)
 
 /* The same, of those that a vendor may do without: then they answer 0. */
 #define KVMI_OPT_OPS(X)						\
@@ -78,8 +90,11 @@
 #define KVMI_WRAPS(X)						\
 	X(flush_tlb_current)					\
 	X(handle_exit)						\
+	X(inject_exception)					\
 	X(load_mmu_pgd)						\
+	X(vcpu_deliver_sipi_vector)				\
 	X(vcpu_pre_run)						\
+	X(vcpu_reset)						\
 	X(vcpu_run)
 
 #define KVMI_OP_TYPE(op)	\

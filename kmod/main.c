@@ -50,11 +50,26 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 			    KVMI_FEATURE_HOST_MSRS | KVMI_FEATURE_INJECT |
 			    KVMI_FEATURE_STOP | KVMI_FEATURE_NETLINK |
 			    KVMI_FEATURE_HOLD | KVMI_FEATURE_STATS |
-			    KVMI_FEATURE_NARROW | KVMI_FEATURE_BATCH;
-	caps.out_events = kvmi_events_supported();
+			    KVMI_FEATURE_NARROW | KVMI_FEATURE_BATCH |
+			    KVMI_FEATURE_VIEW_INFO | KVMI_FEATURE_REMAP |
+			    KVMI_FEATURE_RELAX | KVMI_FEATURE_ELEMENTS |
+			    KVMI_FEATURE_NO_WALKS | KVMI_FEATURE_BYTES |
+			    KVMI_FEATURE_LINK | KVMI_FEATURE_SNAPSHOT |
+			    KVMI_FEATURE_STAND_IN | KVMI_FEATURE_BREAKPOINTS;
+	if (!kvmi_clock_check())
+		caps.out_features |= KVMI_FEATURE_STOP_CLOCKS;
+	caps.out_events = kvmi_kinds();
 	if (vm && !vm->view_hooks) {
 		caps.out_max_views = 0;
-		caps.out_features &= ~KVMI_FEATURE_VIEWS;
+		caps.out_features &= ~(KVMI_FEATURE_VIEWS |
+				       KVMI_FEATURE_VIEW_INFO |
+				       KVMI_FEATURE_REMAP | KVMI_FEATURE_RELAX |
+				       KVMI_FEATURE_NO_WALKS |
+				       KVMI_FEATURE_BYTES |
+				       KVMI_FEATURE_LINK |
+				       KVMI_FEATURE_SNAPSHOT |
+				       KVMI_FEATURE_STAND_IN |
+				       KVMI_FEATURE_BREAKPOINTS);
 		caps.out_events &= ~BIT_ULL(KVMI_EVENT_ACCESS);
 	}
 	caps.out_actions = BIT(KVMI_ACTION_CONTINUE) | BIT(KVMI_ACTION_RETRY) |
@@ -62,7 +77,7 @@ int kvmi_caps_get(struct kvmi_vm *vm, void __user *uarg)
 	caps.out_reply_flags = KVMI_REPLY_REGS | KVMI_REPLY_VIEW |
 			       KVMI_REPLY_STEP | KVMI_REPLY_FAST_STEP |
 			       KVMI_REPLY_INJECT | KVMI_REPLY_VALUE |
-			       KVMI_REPLY_SETS;
+			       KVMI_REPLY_SETS | KVMI_REPLY_STAND_IN;
 	caps.out_regs = KVMI_REGS_ALL;
 	caps.out_regs_set = KVMI_REGS_ALL;
 	if (vendor == KVMI_VENDOR_AMD)
@@ -235,6 +250,7 @@ static int __init kvmi_init(void)
 	ret = kvmi_hook_init();
 	if (ret)
 		return ret;
+	kvmi_mmio_init();
 	ret = kvmi_netlink_init();
 	if (ret)
 		return ret;

@@ -166,10 +166,12 @@ static void *kvmi_mem_bounce(struct kvmi_mem *mem)
  * kvmi_mem_begin - begin to access guest memory
  * @mem: to be ended by kvmi_mem_end()
  * @vm: vm->sem not held: a page may be long in coming
+ * @view: id of the view through which it is looked at
  */
-void kvmi_mem_begin(struct kvmi_mem *mem, struct kvmi_vm *vm)
+void kvmi_mem_begin(struct kvmi_mem *mem, struct kvmi_vm *vm, u32 view)
 {
 	mem->vm = vm;
+	mem->view = view;
 	mem->held = false;
 	mem->bounce = NULL;
 }
@@ -217,9 +219,6 @@ void kvmi_mem_end(struct kvmi_mem *mem)
 static void kvmi_mem_hold(struct kvmi_mem *mem)
 {
 	struct kvm *kvm = mem->vm->kvm;
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-	hpa_t root;
 
 	mem->idx = srcu_read_lock(&kvm->srcu);
 	rcu_read_lock();
@@ -232,15 +231,18 @@ static void kvmi_mem_hold(struct kvmi_mem *mem)
 	mem->slot = NULL;
 	mem->leaf.level = 0;
 	mem->valid = KVM_PFN_ERR_FAULT;
-	mem->level = 0;
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		root = READ_ONCE(vcpu->arch.root_mmu.root.hpa);
-		if (!VALID_PAGE(root))
-			continue;
-		mem->root = root;
-		mem->level = vcpu->arch.root_mmu.root_role.level;
-		break;
-	}
+	mem->level = kvmi_tdp_root(kvm, &mem->root);
+}
+
+/* Not the guest's memory: one of kvmi's pages? */
+static noinline int kvmi_mem_own(struct kvmi_mem *mem, gfn_t gfn, void **page)
+{
+	struct kvmi_own *own = kvmi_own_find(mem->vm, gfn);
+
+	if (!own)
+		return -ENXIO;
+	*page = own->data;
+	return 0;
 }
 
 /*
@@ -269,12 +271,17 @@ static __always_inline int kvmi_mem_page(struct kvmi_mem *mem, gfn_t gfn,
 	}
 
 	*page = NULL;
+	if (unlikely(mem->view)) {
+		ret = kvmi_alias_resolve(mem->vm, mem->view, &gfn, page);
+		if (ret || *page)
+			return ret;
+	}
 	if (!mem->slot || gfn - mem->slot->base_gfn >= mem->slot->npages) {
 		mem->slot = NULL;
 		ret = kvmi_memory_slot(mem->vm->kvm, gfn, &mem->slot);
 		if (ret) {
 			mem->slot = NULL;
-			return ret;
+			return kvmi_mem_own(mem, gfn, page);
 		}
 	}
 	if (!kvmi_tdp_lookup_near(mem->gfn, gfn, &mem->leaf)) {
@@ -295,6 +302,37 @@ static __always_inline int kvmi_mem_page(struct kvmi_mem *mem, gfn_t gfn,
 	return 0;
 }
 
+/*
+ * The same by the page that a view shows, or one of kvmi's own, to or from the bounce
+ * page. Return: 1: it is the guest's, of number @gfn.
+ */
+static noinline int kvmi_mem_copy_own(struct kvmi_mem *mem, gfn_t *gfn,
+				      u32 offset, u32 len, bool write)
+{
+	struct kvmi_vm *vm = mem->vm;
+	struct kvm_memory_slot *slot;
+	void *page;
+	int idx;
+	int ret;
+
+	ret = kvmi_vm_get(vm);
+	if (ret)
+		return ret;
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	rcu_read_lock();
+	ret = kvmi_alias_resolve(vm, mem->view, gfn, &page);
+	if (!ret && !page && kvmi_memory_slot(vm->kvm, *gfn, &slot))
+		ret = kvmi_mem_own(mem, *gfn, &page);
+	if (!ret && page && write)
+		memcpy(page + offset, mem->bounce, len);
+	else if (!ret && page)
+		memcpy(mem->bounce, page + offset, len);
+	rcu_read_unlock();
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+	kvmi_vm_unget(vm);
+	return ret ?: !page;
+}
+
 /* The same by the VMM's page, copied to or from the bounce page. */
 static int kvmi_mem_copy_slow(struct kvmi_mem *mem, gpa_t gpa, u32 len,
 			      bool write)
@@ -304,6 +342,12 @@ static int kvmi_mem_copy_slow(struct kvmi_mem *mem, gpa_t gpa, u32 len,
 	void *kaddr;
 	int ret;
 
+	if (unlikely(mem->view || mem->vm->nr_own)) {
+		ret = kvmi_mem_copy_own(mem, &gfn, offset_in_page(gpa), len,
+					write);
+		if (ret <= 0)
+			return ret;
+	}
 	do {
 		ret = kvmi_memory_get_page(mem->vm, gfn, write, &page);
 	} while (ret == -EAGAIN);
@@ -383,6 +427,51 @@ static int kvmi_mem_write(struct kvmi_mem *mem, gpa_t gpa,
 	if (copy_from_user(mem->bounce, buf, len))
 		return -EFAULT;
 	return kvmi_mem_copy_slow(mem, gpa, len, true);
+}
+
+/* Where KVM lets the guest write, with the bitmap of dirty pages at hand. */
+static bool kvmi_mem_put_fast(struct kvmi_mem *mem, gfn_t gfn, void *to,
+			      const void *from)
+{
+	struct kvm_memory_slot *slot = mem->slot;
+	struct page *page = virt_to_page(to);
+
+	if (mem->vm->kvm->dirty_ring_size || !slot ||
+	    !(kvmi_ops->spte_access(mem->leaf.spte) & KVMI_ACCESS_W) ||
+	    PageReserved(page))
+		return false;
+	memcpy(to, from, PAGE_SIZE);
+	/* After the bytes, as in kvmi_mem_copy_slow(). */
+	if (slot->dirty_bitmap)
+		set_bit_le(gfn - slot->base_gfn, slot->dirty_bitmap);
+	SetPageDirty(page);
+	return true;
+}
+
+/**
+ * kvmi_mem_put_page - write a page of guest memory
+ * @mem: begun, of the default view
+ * @gfn: guest frame number
+ * @from: the page
+ *
+ * Return: 0, -ENXIO, -EROFS, -EINTR, -ENODEV, -ENOMEM.
+ */
+int kvmi_mem_put_page(struct kvmi_mem *mem, gfn_t gfn, const void *from)
+{
+	void *page;
+	int ret;
+
+	ret = kvmi_mem_page(mem, gfn, &page);
+	if (ret)
+		return ret;
+	if (page && kvmi_mem_put_fast(mem, gfn, page, from))
+		return 0;
+
+	kvmi_mem_release(mem);
+	if (!kvmi_mem_bounce(mem))
+		return -ENOMEM;
+	memcpy(mem->bounce, from, PAGE_SIZE);
+	return kvmi_mem_copy_slow(mem, gfn << PAGE_SHIFT, PAGE_SIZE, true);
 }
 
 /**
@@ -485,7 +574,7 @@ static int kvmi_mem_rw(struct kvmi_mem *mem, const struct kvmi_walk *walk,
  * @args: argument of the ioctl; out_done is set in any case
  * @write: KVMI_WRITE_PHYS
  *
- * Return: 0, -EINVAL, -ENXIO, -EROFS, -EFAULT, -EINTR, -ENODEV, -ENOMEM.
+ * Return: 0, -EINVAL, -ENOENT, -ENXIO, -EROFS, -EFAULT, -EINTR, -ENODEV, -ENOMEM.
  */
 int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write)
 {
@@ -494,9 +583,9 @@ int kvmi_memory_rw(struct kvmi_vm *vm, struct kvmi_phys *args, bool write)
 	int ret;
 
 	args->out_done = 0;
-	if (args->flags)
+	if (args->flags || args->pad)
 		return -EINVAL;
-	kvmi_mem_begin(&mem, vm);
+	kvmi_mem_begin(&mem, vm, args->view);
 	ret = kvmi_mem_rw(&mem, NULL, args->gpa, u64_to_user_ptr(args->buf),
 			  args->len, write, &done);
 	kvmi_mem_end(&mem);
@@ -524,7 +613,7 @@ ssize_t kvmi_memory_file(struct kvmi_vm *vm, void __user *buf, size_t len,
 	int ret;
 
 	len = min_t(size_t, len, KVMI_MAX_TRANSFER);
-	kvmi_mem_begin(&mem, vm);
+	kvmi_mem_begin(&mem, vm, KVMI_VIEW_DEFAULT);
 	ret = kvmi_mem_rw(&mem, NULL, *pos, buf, len, write, &done);
 	kvmi_mem_end(&mem);
 	if (done) {
@@ -679,7 +768,7 @@ int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args)
 	args->out_done = 0;
 	args->out_failed = 0;
 	if ((args->flags & ~(KVMI_RW_WRITE | KVMI_RW_VIRT)) || args->pad ||
-	    args->nr > KVMI_MAX_LIST)
+	    args->pad2 || args->nr > KVMI_MAX_LIST)
 		return -EINVAL;
 	if (args->flags & KVMI_RW_VIRT) {
 		walk = &space;
@@ -690,7 +779,7 @@ int kvmi_memory_list(struct kvmi_vm *vm, struct kvmi_rw_list *args)
 		return -EINVAL;
 	}
 
-	kvmi_mem_begin(&mem, vm);
+	kvmi_mem_begin(&mem, vm, args->view);
 	while (!ret && args->out_done < args->nr) {
 		at = args->out_done;
 		nr = min_t(u32, args->nr - at, KVMI_LIST_BATCH);
@@ -734,14 +823,15 @@ int kvmi_memory_translate(struct kvmi_vm *vm, struct kvmi_translate *args)
 	args->out_done = 0;
 	args->out_failed = 0;
 	memset(&args->out_space, 0, sizeof(args->out_space));
-	if (args->flags || args->pad || args->nr > KVMI_MAX_LIST)
+	if (args->flags || args->pad || args->pad2 ||
+	    args->nr > KVMI_MAX_LIST)
 		return -EINVAL;
 	ret = kvmi_walk_begin(&walk, vm, &args->space);
 	if (ret)
 		return ret;
 	args->out_space = walk.space;
 
-	kvmi_mem_begin(&mem, vm);
+	kvmi_mem_begin(&mem, vm, args->view);
 	while (args->out_done < args->nr) {
 		nr = min_t(u32, args->nr - args->out_done, ARRAY_SIZE(some));
 		ret = -EFAULT;

@@ -69,6 +69,22 @@ KVMI_MMU_ORIG(kvm_test_age_gfn);
 KVMI_MMU_ORIG(kvm_unmap_gfn_range);
 KVMI_MMU_ORIG(kvm_zap_gfn_range);
 
+/* Static in KVM, as the file operation that it is. */
+long kvm_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+KVMI_MMU_ORIG(kvm_vm_ioctl);
+
+/* KVM_SET_USER_MEMORY_REGION2, which 6.1 has not: the same struct, with a tail. */
+#define KVMI_SET_REGION2	_IOW(KVMIO, 0x49,			\
+				     struct kvmi_memory_region2)
+
+struct kvmi_memory_region2 {
+	struct kvm_userspace_memory_region region;
+	u64 guest_memfd_offset;
+	u32 guest_memfd;
+	u32 pad1;
+	u64 pad2[14];
+};
+
 /*
  * Each replacement calls the original first: only when that is back is KVM's leaf
  * gone for good, and cannot be copied any more.
@@ -178,11 +194,20 @@ static void kvmi_arch_commit_memory_region(struct kvm *kvm,
 	bool zap = new && !new->as_id;
 	gfn_t start = zap ? new->base_gfn : 0;
 	gfn_t end = zap ? start + new->npages : 0;
+	const struct kvm_memory_slot *any = new ?: old;
+	bool tell = any && !any->as_id;
+	struct kvmi_ev_vm ev;
 
 	kvmi_mmu_begin();
+	if (tell)
+		kvmi_change_slot_old(&ev, change == KVM_MR_CREATE ? NULL : old);
+	kvmi_view_unsettled(true);
 	kvm_real(kvm_arch_commit_memory_region)(kvm, old, new, change);
 	if (zap)
 		kvmi_mmu_zap_flush(kvm, start, end);
+	kvmi_view_unsettled(false);
+	if (tell)
+		kvmi_change_slot(kvm, &ev, new, change);
 	kvmi_mmu_end();
 }
 
@@ -219,6 +244,19 @@ static bool kvmi_mmu_slot_gfn_write_protect(struct kvm *kvm,
 						       min_level);
 	if (!slot->as_id)
 		ret |= kvmi_view_zap(kvm, start, start + pages);
+	kvmi_mmu_end();
+	return ret;
+}
+
+/* The descriptor's own, of which only the type is known outside of KVM. */
+static long kvmi_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	long ret;
+
+	kvmi_mmu_begin();
+	if (cmd == KVM_SET_USER_MEMORY_REGION || cmd == KVMI_SET_REGION2)
+		kvmi_change_leaving(file->private_data, (void __user *)arg);
+	ret = kvm_real(kvm_vm_ioctl)(file, cmd, arg);
 	kvmi_mmu_end();
 	return ret;
 }
@@ -264,14 +302,15 @@ static void kvmi_arch_pre_destroy_vm(struct kvm *kvm)
 
 /*
  * While a step is armed on SVM, the fast path must not skip an instruction: it
- * would see the step's TF and inject a #DB. Interrupts are off.
+ * would see the step's TF and inject a #DB. And what it deals with is no event.
+ * Interrupts are off.
  */
 static fastpath_t kvmi_fastpath_set_msr_irqoff(struct kvm_vcpu *vcpu)
 {
 	fastpath_t ret = EXIT_FASTPATH_NONE;
 
 	kvmi_mmu_begin();
-	if (!kvmi_step_armed(vcpu))
+	if (!kvmi_exit_slow(vcpu))
 		ret = kvm_real(handle_fastpath_set_msr_irqoff)(vcpu);
 	kvmi_mmu_end();
 	return ret;
@@ -282,7 +321,7 @@ static fastpath_t kvmi_fastpath_hlt(struct kvm_vcpu *vcpu)
 	fastpath_t ret = EXIT_FASTPATH_NONE;
 
 	kvmi_mmu_begin();
-	if (!kvmi_step_armed(vcpu))
+	if (!kvmi_exit_slow(vcpu))
 		ret = kvm_real(handle_fastpath_hlt)(vcpu);
 	kvmi_mmu_end();
 	return ret;
@@ -356,6 +395,7 @@ static struct kvmi_ftrace_hook kvmi_view_hooks[] = {
 		    kvmi_arch_mmu_enable_log_dirty_pt_masked, false),
 	KVMI_FTRACE(kvm_mmu_slot_gfn_write_protect,
 		    kvmi_mmu_slot_gfn_write_protect, false),
+	KVMI_FTRACE(kvm_vm_ioctl, kvmi_vm_ioctl, true),
 	KVMI_FTRACE(handle_fastpath_set_msr_irqoff,
 		    kvmi_fastpath_set_msr_irqoff, false),
 	KVMI_FTRACE(handle_fastpath_hlt, kvmi_fastpath_hlt, true),
@@ -365,6 +405,13 @@ static struct kvmi_ftrace_group kvmi_view_group = {
 	.hooks = kvmi_view_hooks,
 	.nr = ARRAY_SIZE(kvmi_view_hooks),
 };
+
+/*
+ * In the patch site, five bytes at the function or behind its ENDBR. Given the
+ * function itself, ftrace looks for a site anywhere in it, and may take that of an
+ * overridden weak function, which has no symbol, behind it: kvm_vm_ioctl().
+ */
+#define HOOK_SITE	4
 
 /* All of a group or none; the log says which function stands in the way. */
 static int kvmi_ftrace_install(struct kvmi_ftrace_group *group)
@@ -388,8 +435,8 @@ static int kvmi_ftrace_install(struct kvmi_ftrace_group *group)
 		if (hook->addr) {
 			__static_call_update(hook->key, hook->tramp,
 					     (void *)hook->addr);
-			ret = ftrace_set_filter_ip(&group->ops, hook->addr, 0,
-						   0);
+			ret = ftrace_set_filter_ip(&group->ops,
+						   hook->addr + HOOK_SITE, 0, 0);
 		}
 		if (ret) {
 			pr_warn("cannot hook %s: %d\n", hook->name, ret);

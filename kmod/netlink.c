@@ -19,7 +19,7 @@ static int kvmi_nl_put_session(struct sk_buff *skb, struct kvmi_vm *vm)
 	unsigned long i;
 
 	xa_for_each(&vm->vcpus, i, kv) {
-		const struct kvmi_ring_header *header = kv->ring.header;
+		const struct kvmi_ring_header *header = kv->watch.ring.header;
 
 		events += READ_ONCE(header->posted);
 		dropped += READ_ONCE(header->dropped_total);

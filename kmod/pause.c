@@ -115,6 +115,8 @@ int kvmi_pause(struct kvmi_vm *vm, struct kvmi_vcpu *only)
 	ret = kvmi_pause_wait(vm, only);
 	if (!ret) {
 		vm->def_pause += !only;
+		if (!only)
+			kvmi_clock_stopped(vm, KVMI_CLOCK_PAUSE);
 		return 0;
 	}
 	xa_for_each(&vm->vcpus, i, kv)
@@ -155,9 +157,12 @@ int kvmi_resume(struct kvmi_vm *vm, struct kvmi_vcpu *only)
 	if (only ? only->pause_count <= vm->def_pause : !vm->def_pause)
 		return -EINVAL;
 	vm->def_pause -= !only;
+	if (!vm->def_pause)
+		kvmi_clock_go_on(vm, vm->kvm, KVMI_CLOCK_PAUSE);
 	xa_for_each(&vm->vcpus, i, kv)
 		if (!only || kv == only)
 			kvmi_pause_count(kv, -1);
+	kvmi_clock_settle_outside(vm);
 	return 0;
 }
 
@@ -217,12 +222,14 @@ int kvmi_pause_others(struct kvmi_vcpu *kv)
 		ret = kvmi_vcpu_sleep(kv, kvmi_stop_complete, KVMI_STOP_RETRY);
 	} while (ret == -ETIME);
 	atomic_dec(&vm->stoppers);
+	if (!ret && kvmi_pause_look(vm, kv, NULL, false))
+		kvmi_clock_stopped(vm, KVMI_CLOCK_EVENT);
 	return ret;
 }
 
 /**
  * kvmi_pause_release - the end of kvmi_pause_others()
- * @kv: the vCPU, whether it stops the others or not
+ * @kv: the vCPU, whether it stops the others or not; called on its thread
  */
 void kvmi_pause_release(struct kvmi_vcpu *kv)
 {
@@ -230,6 +237,10 @@ void kvmi_pause_release(struct kvmi_vcpu *kv)
 	struct kvmi_vcpu *other;
 	unsigned long i;
 
+	/* Nobody else takes it from this vCPU, unless it is let go. */
+	if (READ_ONCE(vm->stop_owner) == kv)
+		kvmi_clock_go_on(vm, kv->vcpu->kvm, KVMI_CLOCK_EVENT);
+	kvmi_clock_settle(kv);
 	if (likely(cmpxchg(&vm->stop_owner, kv, NULL) != kv))
 		return;
 	xa_for_each(&vm->vcpus, i, other)

@@ -24,9 +24,9 @@
 
 struct kvmi_session {
 	struct kvmi_vm *vm;
+	struct kvmi_sink *sink;		/* holds the VM */
 	struct mutex lock;		/* detaching, once */
 	bool detaching;
-	bool observer;
 	u32 rights;			/* KVMI_RIGHT_*; only ever fewer */
 	u64 kinds;			/* of events, likewise */
 	struct kvmi_detach_work *detach;
@@ -40,8 +40,7 @@ struct kvmi_detach_work {
 	struct work_struct work;
 	struct kref ref;
 	struct completion done;
-	struct kvmi_vm *vm;
-	bool observer;
+	struct kvmi_sink *sink;
 	bool closed;
 };
 
@@ -55,8 +54,8 @@ static void kvmi_detach_fn(struct work_struct *work)
 	struct kvmi_detach_work *detach = container_of(work,
 						struct kvmi_detach_work, work);
 
-	kvmi_vm_leave(detach->vm, detach->observer, detach->closed);
-	kvmi_vm_put(detach->vm);
+	kvmi_vm_leave(detach->sink, detach->closed);
+	kvmi_sink_put(detach->sink);
 	kvmi_vcpu_settle();
 	/*
 	 * Before who waits may ask to unload the module; kvmi_hook_exit() waits
@@ -76,9 +75,8 @@ static int kvmi_session_detach(struct kvmi_session *session, bool closed)
 	mutex_lock(&session->lock);
 	if (!session->detaching) {
 		WRITE_ONCE(session->detaching, true);
-		detach->observer = session->observer;
 		detach->closed = closed;
-		kref_get(&session->vm->ref);
+		kvmi_sink_get(session->sink);
 		kref_get(&detach->ref);
 		__module_get(THIS_MODULE);
 		queue_work(system_unbound_wq, &detach->work);
@@ -97,6 +95,7 @@ union kvmi_args {
 	struct kvmi_vcpu_info vcpu_info;
 	struct kvmi_policy policy;
 	struct kvmi_stats stats;
+	struct kvmi_exits exits;
 	struct kvmi_reset reset;
 	struct kvmi_narrow narrow;
 	struct kvmi_get_ring get_ring;
@@ -112,6 +111,14 @@ union kvmi_args {
 	struct kvmi_get_map get_map;
 	struct kvmi_view view;
 	struct kvmi_access access;
+	struct kvmi_views views;
+	struct kvmi_view_check check;
+	struct kvmi_remap remap;
+	struct kvmi_pages pages;
+	struct kvmi_watch_bytes bytes;
+	struct kvmi_view_link link;
+	struct kvmi_breakpoint breakpoint;
+	struct kvmi_snapshot snapshot;
 	struct kvmi_inject inject;
 	struct kvmi_batch batch;
 };
@@ -167,18 +174,20 @@ static int kvmi_do_vcpu(struct kvmi_session *session, union kvmi_args *args)
 {
 	struct kvmi_vcpu_info *info = &args->vcpu_info;
 	struct kvmi_ring_header *header;
+	struct kvmi_watch *watch;
 	struct kvmi_vcpu *kv;
 
 	if (info->flags)
 		return -EINVAL;
 	kv = xa_load(&session->vm->vcpus, info->vcpu);
-	if (!kv)
+	watch = xa_load(&session->sink->watches, info->vcpu);
+	if (!kv || !watch)
 		return -ENOENT;
-	header = kv->ring.header;
+	header = watch->ring.header;
 	memset_after(info, 0, vcpu);
 	info->out_id = kv->vcpu->vcpu_id;
 	info->out_state = kvmi_vcpu_state(kv);
-	info->out_view = READ_ONCE(kv->view);
+	info->out_view = kvmi_view_shown(kv);
 	info->out_open_event = READ_ONCE(kv->open.id);
 	info->out_events = READ_ONCE(header->posted);
 	info->out_dropped = READ_ONCE(header->dropped_total);
@@ -192,7 +201,8 @@ static int kvmi_do_policy(struct kvmi_session *session, union kvmi_args *args)
 	struct kvmi_policy *policy = &args->policy;
 	struct kvmi_vm *vm = session->vm;
 
-	if (policy->flags || policy->pad || policy->timeout_ms > 86400000 ||
+	if ((policy->flags & ~KVMI_POLICY_STOP_CLOCKS) || policy->pad ||
+	    policy->timeout_ms > 86400000 ||
 	    policy->on_close > KVMI_ON_CLOSE_WAIT)
 		return -EINVAL;
 	if (policy->default_action != KVMI_ACTION_CONTINUE &&
@@ -200,15 +210,24 @@ static int kvmi_do_policy(struct kvmi_session *session, union kvmi_args *args)
 	    policy->default_action != KVMI_ACTION_CRASH)
 		return -EINVAL;
 
+	if ((policy->flags & KVMI_POLICY_STOP_CLOCKS) && kvmi_clock_check())
+		return -EOPNOTSUPP;
+
+	WRITE_ONCE(vm->stop_clocks, policy->flags & KVMI_POLICY_STOP_CLOCKS);
 	WRITE_ONCE(vm->default_action, policy->default_action);
 	vm->on_close = policy->on_close;
 	kvmi_event_set_timeout(vm, msecs_to_jiffies(policy->timeout_ms));
 	return 0;
 }
 
+static int kvmi_do_exits(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_exits_get(session->sink, &args->exits);
+}
+
 static int kvmi_do_stats(struct kvmi_session *session, union kvmi_args *args)
 {
-	return kvmi_stats_get(session->vm, &args->stats);
+	return kvmi_stats_get(session->sink, &args->stats);
 }
 
 static int kvmi_do_reset(struct kvmi_session *session, union kvmi_args *args)
@@ -223,24 +242,19 @@ static int kvmi_do_reset(struct kvmi_session *session, union kvmi_args *args)
 
 static int kvmi_do_ring(struct kvmi_session *session, union kvmi_args *args)
 {
-	struct kvmi_vcpu *kv;
-
 	if (args->get_ring.flags)
 		return -EINVAL;
-	kv = xa_load(&session->vm->vcpus, args->get_ring.vcpu);
-	if (!kv)
-		return -ENOENT;
-	return kvmi_ring_get(kv, &args->get_ring);
+	return kvmi_ring_get(session->sink, &args->get_ring);
 }
 
 static int kvmi_do_wait(struct kvmi_session *session, union kvmi_args *args)
 {
-	return kvmi_event_wait_any(session->vm, &args->wait);
+	return kvmi_sink_wait(session->sink, &args->wait, &session->detaching);
 }
 
 static int kvmi_do_event(struct kvmi_session *session, union kvmi_args *args)
 {
-	return kvmi_event_control(session->vm, &args->control_event);
+	return kvmi_watch_control(session->sink, &args->control_event);
 }
 
 static int kvmi_do_pause(struct kvmi_session *session, union kvmi_args *args)
@@ -334,12 +348,7 @@ static int kvmi_do_map(struct kvmi_session *session, union kvmi_args *args)
 static int kvmi_do_view_create(struct kvmi_session *session,
 			       union kvmi_args *args)
 {
-	struct kvmi_view *view = &args->view;
-
-	if (view->flags || view->view || view->vcpu || view->pad)
-		return -EINVAL;
-	return kvmi_view_create(session->vm, view->default_access,
-				&view->view);
+	return kvmi_view_create(session->vm, &args->view);
 }
 
 static int kvmi_do_view_destroy(struct kvmi_session *session,
@@ -372,6 +381,68 @@ static int kvmi_do_access_get(struct kvmi_session *session,
 			      union kvmi_args *args)
 {
 	return kvmi_view_access_get(session->vm, &args->access);
+}
+
+static int kvmi_do_views(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_view_list(session->vm, &args->views);
+}
+
+static int kvmi_do_view_check(struct kvmi_session *session,
+			      union kvmi_args *args)
+{
+	return kvmi_view_check(session->vm, &args->check);
+}
+
+static int kvmi_do_remap(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_remap(session->vm, &args->remap);
+}
+
+static int kvmi_do_page_alloc(struct kvmi_session *session,
+			      union kvmi_args *args)
+{
+	return kvmi_own_alloc(session->vm, &args->pages);
+}
+
+static int kvmi_do_page_free(struct kvmi_session *session,
+			     union kvmi_args *args)
+{
+	return kvmi_own_release(session->vm, &args->pages);
+}
+
+static int kvmi_do_link(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_view_link(session->vm, &args->link);
+}
+
+static int kvmi_do_bytes(struct kvmi_session *session, union kvmi_args *args)
+{
+	return kvmi_bytes_watch(session->vm, &args->bytes);
+}
+
+static int kvmi_do_breakpoint_set(struct kvmi_session *session,
+				  union kvmi_args *args)
+{
+	return kvmi_breakpoint_set(session->vm, &args->breakpoint);
+}
+
+static int kvmi_do_breakpoint_clear(struct kvmi_session *session,
+				    union kvmi_args *args)
+{
+	return kvmi_breakpoint_clear(session->vm, &args->breakpoint);
+}
+
+static int kvmi_do_breakpoint_get(struct kvmi_session *session,
+				  union kvmi_args *args)
+{
+	return kvmi_breakpoint_get(session->vm, &args->breakpoint);
+}
+
+static int kvmi_do_snapshot(struct kvmi_session *session,
+			    union kvmi_args *args)
+{
+	return kvmi_undo_snapshot(session->vm, &args->snapshot);
 }
 
 static int kvmi_do_inject(struct kvmi_session *session, union kvmi_args *args)
@@ -425,6 +496,9 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 	KVMI_IOCTL(KVMI_GET_STATS, kvmi_stats, pad,
 		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT,
 		   KVMI_RIGHT_READ, kvmi_do_stats),
+	KVMI_IOCTL(KVMI_GET_EXITS, kvmi_exits, pad,
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_READ, kvmi_do_exits),
 	KVMI_IOCTL(KVMI_RESET, kvmi_reset, pad, KVMI_IOCTL_CONF,
 		   KVMI_RIGHT_CONTROL, kvmi_do_reset),
 	KVMI_IOCTL(KVMI_NARROW, kvmi_narrow, out_kinds,
@@ -484,6 +558,36 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 	KVMI_IOCTL(KVMI_ACCESS_GET, kvmi_access, pad,
 		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
 		   KVMI_RIGHT_READ, kvmi_do_access_get),
+	KVMI_IOCTL(KVMI_GET_VIEWS, kvmi_views, out_nr,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_READ, kvmi_do_views),
+	KVMI_IOCTL(KVMI_VIEW_CHECK, kvmi_view_check, out_gfn,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_VIEWS, kvmi_do_view_check),
+	KVMI_IOCTL(KVMI_REMAP, kvmi_remap, pad,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   KVMI_RIGHT_VIEWS, kvmi_do_remap),
+	KVMI_IOCTL(KVMI_PAGE_ALLOC, kvmi_pages, pad,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_VIEWS, kvmi_do_page_alloc),
+	KVMI_IOCTL(KVMI_PAGE_FREE, kvmi_pages, pad, KVMI_IOCTL_CONF,
+		   KVMI_RIGHT_VIEWS, kvmi_do_page_free),
+	KVMI_IOCTL(KVMI_WATCH_BYTES, kvmi_watch_bytes, gpa, KVMI_IOCTL_CONF,
+		   KVMI_RIGHT_VIEWS, kvmi_do_bytes),
+	KVMI_IOCTL(KVMI_VIEW_LINK, kvmi_view_link, other, KVMI_IOCTL_CONF,
+		   KVMI_RIGHT_VIEWS, kvmi_do_link),
+	KVMI_IOCTL(KVMI_BREAKPOINT_SET, kvmi_breakpoint, out_hits,
+		   KVMI_IOCTL_CONF,
+		   KVMI_RIGHT_VIEWS, kvmi_do_breakpoint_set),
+	KVMI_IOCTL(KVMI_BREAKPOINT_CLEAR, kvmi_breakpoint, out_hits,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_VIEWS, kvmi_do_breakpoint_clear),
+	KVMI_IOCTL(KVMI_BREAKPOINT_GET, kvmi_breakpoint, out_hits,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_RIGHT_READ, kvmi_do_breakpoint_get),
+	KVMI_IOCTL(KVMI_SNAPSHOT, kvmi_snapshot, pad,
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   KVMI_RIGHT_VIEWS | KVMI_RIGHT_WRITE, kvmi_do_snapshot),
 	KVMI_IOCTL(KVMI_INJECT, kvmi_inject, out_injection,
 		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT,
 		   KVMI_RIGHT_INJECT, kvmi_do_inject),
@@ -500,7 +604,7 @@ static u32 kvmi_session_needs(struct kvmi_session *session,
 	u32 rights = op->rights;
 
 	/* Else a sandbox could avoid what its end is to bring about. */
-	if (op->fn == kvmi_do_detach && !session->observer)
+	if (op->fn == kvmi_do_detach && !session->sink->observer)
 		rights |= KVMI_RIGHT_CONTROL;
 
 	if (op->fn == kvmi_do_event && args->control_event.mode == KVMI_MODE_SYNC)
@@ -517,16 +621,17 @@ static void kvmi_session_replies(struct kvmi_session *session)
 
 	if (!(rights & KVMI_RIGHT_WRITE))
 		flags &= ~(KVMI_REPLY_REGS | KVMI_REPLY_VALUE |
-			   KVMI_REPLY_SETS);
+			   KVMI_REPLY_SETS | KVMI_REPLY_STAND_IN);
 	if (!(rights & KVMI_RIGHT_INJECT))
 		flags &= ~KVMI_REPLY_INJECT;
 	if (!(rights & KVMI_RIGHT_VIEWS))
-		flags &= ~(KVMI_REPLY_VIEW | KVMI_REPLY_FAST_STEP);
+		flags &= ~(KVMI_REPLY_VIEW | KVMI_REPLY_FAST_STEP |
+			   KVMI_REPLY_STAND_IN);
 	if (!(rights & KVMI_RIGHT_CONTROL))
 		actions &= ~(BIT(KVMI_ACTION_SKIP) | BIT(KVMI_ACTION_CRASH));
 	if (!(rights & KVMI_RIGHT_SYNC))
 		actions = BIT(KVMI_ACTION_CONTINUE);
-	if (session->observer)
+	if (session->sink->observer)
 		return;
 	WRITE_ONCE(session->vm->reply_flags, flags);
 	WRITE_ONCE(session->vm->reply_actions, actions);
@@ -589,6 +694,26 @@ out:
 	return ret;
 }
 
+/* The caller is not told what was made for it: it does not have it. */
+static void kvmi_session_take_back(struct kvmi_session *session,
+				   const struct kvmi_ioctl *op,
+				   union kvmi_args *args)
+{
+	u32 view;
+
+	if (op->fn == kvmi_do_view_create) {
+		view = args->view.view;
+		memset(&args->view, 0, sizeof(args->view));
+		args->view.view = view;
+		op = &kvmi_ioctls[_IOC_NR(KVMI_VIEW_DESTROY)];
+	} else if (op->fn == kvmi_do_page_alloc) {
+		op = &kvmi_ioctls[_IOC_NR(KVMI_PAGE_FREE)];
+	} else {
+		return;
+	}
+	kvmi_session_call(session, op, args);
+}
+
 static int kvmi_session_do(struct kvmi_session *session, unsigned int cmd,
 			   void __user *uarg)
 {
@@ -620,8 +745,11 @@ static int kvmi_session_do(struct kvmi_session *session, unsigned int cmd,
 	ret = kvmi_session_call(session, op, &args);
 	if ((op->flags & KVMI_IOCTL_OUT) &&
 	    (!ret || (op->flags & KVMI_IOCTL_ERR)) &&
-	    copy_to_user(uarg, &args, min_t(size_t, size, op->size)))
+	    copy_to_user(uarg, &args, min_t(size_t, size, op->size))) {
+		if (!ret)
+			kvmi_session_take_back(session, op, &args);
 		return -EFAULT;
+	}
 	return ret;
 }
 
@@ -729,11 +857,10 @@ static __poll_t kvmi_session_poll(struct file *file, poll_table *wait)
 
 	__poll_t mask;
 
-	poll_wait(file, &session->vm->wq, wait);
-	mask = kvmi_event_pending(session->vm);
+	poll_wait(file, &session->sink->wq, wait);
+	mask = kvmi_sink_pending(session->sink);
 	if (READ_ONCE(session->detaching))
 		mask |= EPOLLHUP;
-	/* The rings are another session's. */
 	return kvmi_session_may(session, KVMI_RIGHT_EVENTS) ? mask :
 							      mask & EPOLLHUP;
 }
@@ -747,7 +874,7 @@ static int kvmi_session_mmap(struct file *file, struct vm_area_struct *vma)
 		       kvmi_map_mmap(session->vm, vma) : -EPERM;
 	if (!kvmi_session_may(session, KVMI_RIGHT_EVENTS))
 		return -EPERM;
-	return kvmi_ring_mmap(session->vm, vma);
+	return kvmi_ring_mmap(session->sink, vma);
 }
 
 static int kvmi_session_release(struct inode *inode, struct file *file)
@@ -756,7 +883,7 @@ static int kvmi_session_release(struct inode *inode, struct file *file)
 
 	kvmi_session_detach(session, true);
 	kref_put(&session->detach->ref, kvmi_detach_free);
-	kvmi_vm_put(session->vm);
+	kvmi_sink_put(session->sink);
 	mutex_destroy(&session->lock);
 	kfree(session);
 	return 0;
@@ -786,6 +913,7 @@ int kvmi_session_create(struct kvmi_attach *args)
 	u32 ring_size = args->ring_size ?: KVMI_DEFAULT_RING;
 	struct file *vm_file;
 	struct file *file;
+	bool observer;
 	int ret;
 	int fd;
 
@@ -820,16 +948,18 @@ int kvmi_session_create(struct kvmi_attach *args)
 	if (fd < 0)
 		goto err_detach;
 
-	session->observer = args->flags & KVMI_ATTACH_OBSERVER;
-	session->rights = session->observer ? KVMI_RIGHT_READ : KVMI_RIGHT_ALL;
-	session->kinds = session->observer ? 0 : ~0ULL;
-	session->vm = kvmi_vm_attach(vm_file, ring_size, session->observer,
-				     args->flags & KVMI_ATTACH_PAUSED);
-	if (IS_ERR(session->vm)) {
-		ret = PTR_ERR(session->vm);
+	observer = args->flags & KVMI_ATTACH_OBSERVER;
+	session->rights = observer ? KVMI_RIGHT_READ | KVMI_RIGHT_EVENTS :
+				     KVMI_RIGHT_ALL;
+	session->kinds = ~0ULL;
+	session->sink = kvmi_vm_attach(vm_file, ring_size, observer,
+				       args->flags & KVMI_ATTACH_PAUSED);
+	if (IS_ERR(session->sink)) {
+		ret = PTR_ERR(session->sink);
 		goto err_fd;
 	}
-	session->detach->vm = session->vm;
+	session->vm = session->sink->vm;
+	session->detach->sink = session->sink;
 
 	file = anon_inode_getfile("[kvmi]", &kvmi_session_fops, session,
 				  O_RDWR);
@@ -846,7 +976,7 @@ int kvmi_session_create(struct kvmi_attach *args)
 
 err_vm:
 	kvmi_session_detach(session, false);
-	kvmi_vm_put(session->vm);
+	kvmi_sink_put(session->sink);
 err_fd:
 	put_unused_fd(fd);
 err_detach:

@@ -63,6 +63,7 @@ struct kvmi_vcpu *kvmi_vcpu_enter(struct kvm_vcpu *vcpu)
  */
 struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu)
 {
+	struct kvmi_sink *sink;
 	struct kvmi_vcpu *kv;
 	int ret;
 
@@ -77,50 +78,37 @@ struct kvmi_vcpu *kvmi_vcpu_create(struct kvmi_vm *vm, struct kvm_vcpu *vcpu)
 	mutex_init(&kv->job_lock);
 	rcuwait_init(&kv->wait);
 
-	memcpy(kv->mode, vm->def_mode, sizeof(kv->mode));
-	memcpy(kv->regs, vm->def_regs, sizeof(kv->regs));
-	memcpy(kv->cr_mode, vm->def_cr_mode, sizeof(kv->cr_mode));
-	memcpy(kv->cr_regs, vm->def_cr_regs, sizeof(kv->cr_regs));
 	kv->view = vm->def_view;
+	kv->home = KVMI_VIEW_ALL;
 	kv->stop_kinds = vm->def_stop_kinds;
 	kv->pause_count = vm->def_pause;
-	if (vm->def_nr_msrs) {
-		kv->msrs = kmemdup(vm->def_msrs,
-				   KVMI_MAX_MSRS * sizeof(*kv->msrs),
-				   GFP_KERNEL_ACCOUNT);
-		ret = -ENOMEM;
-		if (!kv->msrs)
-			goto err_free;
-		kv->nr_msrs = vm->def_nr_msrs;
-	}
-	if (vm->def_limits) {
-		kv->limits = kmemdup(vm->def_limits,
-				     KVMI_NR_KINDS * sizeof(*kv->limits),
-				     GFP_KERNEL_ACCOUNT);
-		ret = -ENOMEM;
-		if (!kv->limits)
-			goto err_msrs;
-	}
-	kvmi_event_update_want(kv);
-
-	ret = kvmi_ring_init(vm, kv);
+	ret = kvmi_watch_init(&vm->sink, &kv->watch, kv);
 	if (ret)
 		goto err_msrs;
+	list_for_each_entry(sink, &vm->sinks, node) {
+		if (sink->observer && !ret)
+			ret = kvmi_watch_add(sink, kv);
+	}
+	kvmi_watch_update(kv);
 
-	ret = xa_err(xa_store(&vm->vcpus, kv->index, kv, GFP_KERNEL));
+	if (!ret)
+		ret = xa_err(xa_store(&vm->vcpus, kv->index, kv,
+				      GFP_KERNEL_ACCOUNT));
 	if (ret)
-		goto err_ring;
+		goto err_watch;
 
 	vm->nr_vcpus = max(vm->nr_vcpus, kv->index + 1);
 	hlist_add_head_rcu(&kv->node, &kvmi_vcpu_table[kvmi_vcpu_hash(vcpu)]);
 	return kv;
 
-err_ring:
-	kvmi_ring_fini(&kv->ring);
+err_watch:
+	list_for_each_entry(sink, &vm->sinks, node)
+		if (sink->observer)
+			kvmi_watch_drop(sink, kv->index);
+	xa_erase(&vm->sink.watches, kv->index);
+	kvmi_watch_fini(&kv->watch);
 err_msrs:
-	kfree(kv->limits);
 	kfree(kv->msrs);
-err_free:
 	kfree(kv);
 	return ERR_PTR(ret);
 }
@@ -132,8 +120,11 @@ err_free:
 void kvmi_vcpu_free(struct kvmi_vcpu *kv)
 {
 	kvmi_tdp_release(&kv->tdp);
-	kvmi_ring_fini(&kv->ring);
-	kfree(kv->limits);
+	if (kv->mmio)
+		kvmi_mmio_put();
+	kvmi_watch_fini(&kv->watch);
+	kfree(kv->bytes.old);
+	kvmi_standin_free_all(kv);
 	kfree(kv->msrs);
 	kfree_rcu(kv, rcu);
 }
@@ -165,7 +156,7 @@ static void kvmi_vcpu_work(struct callback_head *head)
 			kvmi_vcpu_jobs(kv);
 			kvmi_vcpu_park(kv);
 			/* Between two instructions, and not in an exit. */
-			if (kv->inject.mask)
+			if (kv->busy.inject)
 				kvmi_inject_hand(kv, true);
 			kvmi_vcpu_leave(kv);
 		}
@@ -398,6 +389,7 @@ int kvmi_vcpu_sleep(struct kvmi_vcpu *kv, bool (*done)(struct kvmi_vcpu *kv),
 	kvmi_vcpu_set_parked(kv, false);
 	/* Pairs with those of who stops vCPUs, see pause.c. */
 	smp_mb();
+	kvmi_clock_settle(kv);
 	if (ret > 0)
 		ret = 0;
 	if (ret)
@@ -421,6 +413,7 @@ int kvmi_vcpu_park(struct kvmi_vcpu *kv)
 	while (unlikely(!kvmi_vcpu_may_run(kv)) && !ret &&
 	       !test_bit(KVMI_VCPU_F_GONE, &kv->flags))
 		ret = kvmi_vcpu_sleep(kv, kvmi_vcpu_may_run, 0);
+	kvmi_clock_settle(kv);
 	return ret;
 }
 

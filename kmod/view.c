@@ -11,7 +11,12 @@
  * page to somebody else. A copy is made under kvm->mmu_lock (read) and
  * vm->view_lock, so that it either precedes the zap, or finds KVM's leaf gone.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/delay.h>
 #include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -20,6 +25,59 @@
 #define BLOCK_SHIFT		9
 #define BLOCK_PAGES		(1 << BLOCK_SHIFT)
 #define KVMI_MAX_RANGES		65536
+/* Leaves that a check looks at with the locks held. */
+#define CHECK_BUDGET		2048
+/* How often it waits for a change of the memory slots, a millisecond each. */
+#define CHECK_TRIES		1000
+
+/* With KASAN nothing is fast: there it is on. */
+static bool check_views = IS_ENABLED(CONFIG_KASAN);
+module_param(check_views, bool, 0600);
+MODULE_PARM_DESC(check_views, "compare views with KVM's tables at each invalidation (default: on kernels with KASAN)");
+
+/* Changes of memory slots of which KVM's tables show more than the views yet. */
+static atomic_t kvmi_unsettled = ATOMIC_INIT(0);
+
+/* Of a block in which more than rights is set. */
+#define BLOCK_MARKED		XA_MARK_0
+
+/**
+ * kvmi_view_base - the view that an aside stands in for
+ * @tree: a view; under RCU, or a vCPU is on it
+ *
+ * Return: it; any other view is its own.
+ */
+struct kvmi_tree *kvmi_view_base(struct kvmi_tree *tree)
+{
+	return READ_ONCE(tree->base) ?: tree;
+}
+
+/* Those that a snapshot has given to a page stand without KVMI_PAGE_SET. */
+static u32 kvmi_view_rights(struct kvmi_tree *tree, u8 page)
+{
+	return page & (KVMI_PAGE_SET | KVMI_ACCESS_RWX) ?
+	       page & KVMI_ACCESS_RWX : tree->default_access;
+}
+
+/* KVMI_PAGE_* of a page in a view; under RCU. */
+static u8 kvmi_view_page(struct kvmi_tree *tree, gfn_t gfn)
+{
+	struct kvmi_tree *base;
+	u8 *block;
+	u8 page;
+
+	if (unlikely(tree->aside)) {
+		base = READ_ONCE(tree->base);
+		if (!base)
+			return KVMI_PAGE_SET;
+		page = kvmi_view_page(base, gfn);
+		page |= kvmi_view_rights(base, page);
+		return kvmi_aside_page(tree, gfn, page);
+	}
+	block = xa_load(&tree->blocks, gfn >> BLOCK_SHIFT);
+
+	return block ? READ_ONCE(block[gfn & (BLOCK_PAGES - 1)]) : 0;
+}
 
 /**
  * kvmi_view_access - the rights of a page in a view
@@ -30,13 +88,26 @@
  */
 u32 kvmi_view_access(struct kvmi_tree *tree, gfn_t gfn)
 {
-	u8 *block = xa_load(&tree->blocks, gfn >> BLOCK_SHIFT);
-	u8 access;
+	return kvmi_view_rights(tree, kvmi_view_page(tree, gfn));
+}
 
-	if (!block)
-		return tree->default_access;
-	access = READ_ONCE(block[gfn & (BLOCK_PAGES - 1)]);
-	return access == KVMI_ACCESS_DEFAULT ? tree->default_access : access;
+/**
+ * kvmi_view_fetches - may a vCPU execute what is in a page?
+ * @kv: the vCPU; called on its thread
+ * @gfn: guest frame number
+ *
+ * Return: true if its view lets it.
+ */
+bool kvmi_view_fetches(struct kvmi_vcpu *kv, gfn_t gfn)
+{
+	struct kvmi_tree *tree;
+	bool x;
+
+	rcu_read_lock();
+	tree = xa_load(&kv->vm->views, kv->view);
+	x = !tree || (kvmi_view_access(tree, gfn) & KVMI_ACCESS_X);
+	rcu_read_unlock();
+	return x;
 }
 
 /**
@@ -48,7 +119,57 @@ u32 kvmi_view_access(struct kvmi_tree *tree, gfn_t gfn)
  */
 bool kvmi_view_exists(struct kvmi_vm *vm, u32 id)
 {
-	return id == KVMI_VIEW_DEFAULT || xa_load(&vm->views, id);
+	return id == KVMI_VIEW_DEFAULT || kvmi_view_get(vm, id);
+}
+
+/**
+ * kvmi_view_get - a view
+ * @vm: the VM; under RCU, or vm->lock held
+ * @id: as a tool names it
+ *
+ * Return: NULL if there is no such view.
+ */
+struct kvmi_tree *kvmi_view_get(struct kvmi_vm *vm, u32 id)
+{
+	return id < KVMI_VIEW_ASIDE ? xa_load(&vm->views, id) : NULL;
+}
+
+/**
+ * kvmi_view_named - a view that a tool wants to change
+ * @vm: vm->lock held
+ * @id: as the tool names it
+ *
+ * Return: the view; -EOPNOTSUPP: the default one, -ENOENT.
+ */
+struct kvmi_tree *kvmi_view_named(struct kvmi_vm *vm, u32 id)
+{
+	if (id == KVMI_VIEW_DEFAULT)
+		return ERR_PTR(-EOPNOTSUPP);
+	return kvmi_view_get(vm, id) ?: ERR_PTR(-ENOENT);
+}
+
+/**
+ * kvmi_view_drop - drop leaves of a view, and of asides that stand in for it
+ * @vm: vm->view_lock held
+ * @tree: the view
+ * @start: first gfn
+ * @end: behind the last gfn
+ *
+ * Return: true if there were any: the caller must flush.
+ */
+bool kvmi_view_drop(struct kvmi_vm *vm, struct kvmi_tree *tree, gfn_t start,
+		    gfn_t end)
+{
+	bool flush = kvmi_tdp_zap(tree, start, end);
+	unsigned long i;
+	struct kvmi_tree *aside;
+
+	if (likely(!tree->nr_asides))
+		return flush;
+	xa_for_each_start(&vm->views, i, aside, KVMI_VIEW_ASIDE)
+		if (aside->base == tree)
+			flush |= kvmi_tdp_zap(aside, start, end);
+	return flush;
 }
 
 /**
@@ -61,6 +182,7 @@ bool kvmi_view_exists(struct kvmi_vm *vm, u32 id)
  */
 void kvmi_view_enter(struct kvmi_vcpu *kv, u32 id)
 {
+	kv->home = KVMI_VIEW_ALL;
 	if (kv->view == id)
 		return;
 	WRITE_ONCE(kv->view, id);
@@ -89,8 +211,10 @@ static int kvmi_view_switch_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
 {
 	u32 id = *(u32 *)arg;
 
-	if (kv->step.mode == KVMI_STEP_FAST)
+	if (kv->busy.step == KVMI_STEP_FAST)
 		kv->step.back = id;
+	else if (kvmi_is_away(kv))
+		kv->home = id;
 	else
 		kvmi_view_enter(kv, id);
 	return 0;
@@ -129,69 +253,105 @@ int kvmi_view_switch(struct kvmi_vm *vm, u32 vcpu, u32 id)
 }
 
 /**
+ * kvmi_view_alloc - a view without mappings
+ * @vcpu: of its VM; may sleep
+ *
+ * Return: NULL without memory.
+ */
+struct kvmi_tree *kvmi_view_alloc(struct kvm_vcpu *vcpu)
+{
+	struct kvmi_tree *tree = kzalloc(sizeof(*tree), GFP_KERNEL_ACCOUNT);
+
+	if (!tree)
+		return NULL;
+	tree->level = vcpu->arch.root_mmu.root_role.level;
+	xa_init(&tree->blocks);
+	xa_init(&tree->aliases);
+	xa_init(&tree->bytes);
+	tree->root = kvmi_tdp_alloc();
+	if (!tree->root) {
+		kfree(tree);
+		return NULL;
+	}
+	tree->tables = 1;
+	/* Whatever a CPU remembers of this page as a root is of another one. */
+	kvm_call(kvm_flush_remote_tlbs)(vcpu->kvm);
+	return tree;
+}
+
+/**
+ * kvmi_view_discard - undo kvmi_view_alloc()
+ * @tree: found by nobody yet
+ */
+void kvmi_view_discard(struct kvmi_tree *tree)
+{
+	free_page((unsigned long)tree->root);
+	kfree(tree);
+}
+
+/**
  * kvmi_view_create - KVMI_VIEW_CREATE
  * @vm: vm->sem held for reading, vm->lock held
- * @default_access: of pages whose access is not set
- * @id: set to the view's id
+ * @args: argument of the ioctl
  *
  * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOSPC, -ENOMEM, -EAGAIN (no vCPU yet).
  */
-int kvmi_view_create(struct kvmi_vm *vm, u32 default_access, u32 *id)
+int kvmi_view_create(struct kvmi_vm *vm, struct kvmi_view *args)
 {
 	struct kvmi_tree *tree;
 	struct kvm_vcpu *vcpu;
 	int ret;
 
-	if (default_access & ~KVMI_ACCESS_RWX)
+	if ((args->flags & ~KVMI_VIEW_F_NO_WALKS) || args->view || args->vcpu ||
+	    args->pad || (args->default_access & ~KVMI_ACCESS_RWX))
 		return -EINVAL;
-	if (!(kvmi_ops->access() & BIT(default_access)) || !vm->view_hooks)
+	if (!(kvmi_ops->access() & BIT(args->default_access)) ||
+	    !vm->view_hooks)
+		return -EOPNOTSUPP;
+	/* Part of its memory is no mapping of the VMM's, and not to be looked at. */
+	if (compat_has_private_mem(vm->kvm))
 		return -EOPNOTSUPP;
 	vcpu = kvm_get_vcpu(vm->kvm, 0);
 	if (!vcpu)
 		return -EAGAIN;
 
-	tree = kzalloc(sizeof(*tree), GFP_KERNEL_ACCOUNT);
+	tree = kvmi_view_alloc(vcpu);
 	if (!tree)
 		return -ENOMEM;
-	tree->default_access = default_access;
-	tree->level = vcpu->arch.root_mmu.root_role.level;
-	xa_init(&tree->blocks);
-	ret = -ENOMEM;
-	tree->root = kvmi_tdp_alloc();
-	if (!tree->root)
-		goto err_tree;
-
-	/* Whatever a CPU remembers of this page as a root is of another one. */
-	kvm_call(kvm_flush_remote_tlbs)(vm->kvm);
-
+	tree->default_access = args->default_access;
+	tree->flags = args->flags;
 	ret = xa_alloc(&vm->views, &tree->id, tree,
 		       XA_LIMIT(1, KVMI_MAX_VIEWS), GFP_KERNEL_ACCOUNT);
 	if (ret) {
-		if (ret == -EBUSY)
-			ret = -ENOSPC;
-		goto err_root;
+		kvmi_view_discard(tree);
+		return ret == -EBUSY ? -ENOSPC : ret;
 	}
 	vm->nr_views++;
-	*id = tree->id;
+	args->view = tree->id;
 	return 0;
-
-err_root:
-	free_page((unsigned long)tree->root);
-err_tree:
-	kfree(tree);
-	return ret;
 }
 
 /* No vCPU is on it, nor can get there. */
 static void kvmi_view_free(struct kvmi_vm *vm, struct kvmi_tree *tree)
 {
+	struct kvmi_tree *other, *aside;
 	unsigned long i;
 	u8 *block;
 
 	spin_lock(&vm->view_lock);
 	xa_erase(&vm->views, tree->id);
+	/* The number may become another one's. */
+	xa_for_each(&vm->views, i, other)
+		if (other->link == tree->id)
+			WRITE_ONCE(other->link, KVMI_VIEW_DEFAULT);
+	kvmi_alias_drop_all(vm, tree);
+	/* Who runs on one finds out when it faults. */
+	xa_for_each_start(&vm->views, i, aside, KVMI_VIEW_ASIDE)
+		if (aside->base == tree)
+			kvmi_aside_detach(aside);
 	spin_unlock(&vm->view_lock);
-	vm->nr_views--;
+	if (!tree->aside)
+		vm->nr_views--;
 
 	/*
 	 * After this, whoever is in the guest has loaded its root since, and
@@ -201,19 +361,48 @@ static void kvmi_view_free(struct kvmi_vm *vm, struct kvmi_tree *tree)
 	kvm_call(kvm_flush_remote_tlbs)(vm->kvm);
 	synchronize_rcu_expedited();
 
+	kvmi_undo_forget(tree);
 	kvmi_tdp_free(tree);
 	xa_for_each(&tree->blocks, i, block)
 		kfree(block);
 	xa_destroy(&tree->blocks);
+	xa_destroy(&tree->aliases);
+	xa_destroy(&tree->bytes);
 	kfree(tree);
+}
+
+/**
+ * kvmi_view_link - KVMI_VIEW_LINK
+ * @vm: vm->sem held for reading, vm->lock held
+ * @args: argument of the ioctl
+ *
+ * Return: 0, -EINVAL, -EOPNOTSUPP, -ENOENT.
+ */
+int kvmi_view_link(struct kvmi_vm *vm, struct kvmi_view_link *args)
+{
+	struct kvmi_tree *tree;
+
+	if (args->flags)
+		return -EINVAL;
+	tree = kvmi_view_named(vm, args->view);
+	if (IS_ERR(tree))
+		return PTR_ERR(tree);
+	if (!kvmi_view_exists(vm, args->other))
+		return -ENOENT;
+	if (args->view == args->other)
+		return -EINVAL;
+	WRITE_ONCE(tree->link, args->other);
+	return 0;
 }
 
 static int kvmi_view_leave_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
 {
 	u32 id = *(u32 *)arg;
 
-	if (kv->step.mode == KVMI_STEP_FAST && kv->step.back == id)
+	if (kv->busy.step == KVMI_STEP_FAST && kv->step.back == id)
 		kv->step.back = KVMI_VIEW_DEFAULT;
+	if (kvmi_is_away(kv) && kv->home == id)
+		kvmi_step_cancel(kv);
 	if (kv->view == id)
 		kvmi_view_enter(kv, KVMI_VIEW_DEFAULT);
 	return 0;
@@ -233,11 +422,9 @@ int kvmi_view_destroy(struct kvmi_vm *vm, u32 id)
 	unsigned long i;
 	int ret;
 
-	if (id == KVMI_VIEW_DEFAULT)
-		return -EOPNOTSUPP;
-	tree = xa_load(&vm->views, id);
-	if (!tree)
-		return -ENOENT;
+	tree = kvmi_view_named(vm, id);
+	if (IS_ERR(tree))
+		return PTR_ERR(tree);
 
 	if (vm->def_view == id)
 		vm->def_view = KVMI_VIEW_DEFAULT;
@@ -265,9 +452,47 @@ void kvmi_view_destroy_all(struct kvmi_vm *vm)
 
 	xa_for_each(&vm->views, i, tree)
 		kvmi_view_free(vm, tree);
+	kvmi_own_release_all(vm);
 }
 
 /* ---- access rights ----------------------------------------------------------------- */
+
+static int kvmi_view_check_access(u32 access)
+{
+	u32 rights = access & KVMI_ACCESS_RWX;
+
+	switch (access & ~KVMI_ACCESS_RWX) {
+	case 0:
+		break;
+	case KVMI_ACCESS_TO_RWX:
+		if (rights == KVMI_ACCESS_RWX)
+			return -EINVAL;
+		break;
+	case KVMI_ACCESS_TO_RW:
+		if (rights != (KVMI_ACCESS_R | KVMI_ACCESS_X))
+			return -EINVAL;
+		break;
+	default:
+		return -EINVAL;
+	}
+	return kvmi_ops->access() & BIT(rights) ? 0 : -EOPNOTSUPP;
+}
+
+/**
+ * kvmi_view_slot - the slot of a page that a view may say something of
+ * @kvm: the VM; kvm->srcu held
+ * @gfn: guest frame number
+ * @slot: found
+ *
+ * Return: 0, -ENXIO: there is none, -EOPNOTSUPP: it is KVM's own.
+ */
+int kvmi_view_slot(struct kvm *kvm, gfn_t gfn, struct kvm_memory_slot **slot)
+{
+	*slot = kvm_call(gfn_to_memslot)(kvm, gfn);
+	if (!*slot || ((*slot)->flags & KVM_MEMSLOT_INVALID))
+		return -ENXIO;
+	return (*slot)->id >= KVM_USER_MEM_SLOTS ? -EOPNOTSUPP : 0;
+}
 
 /* Every page must be the guest's; slots are asked once each. */
 static int kvmi_view_check_range(struct kvmi_vm *vm,
@@ -276,51 +501,170 @@ static int kvmi_view_check_range(struct kvmi_vm *vm,
 	struct kvm_memory_slot *slot;
 	u64 gfn = range->gfn;
 	u64 end = gfn + range->nr_pages;
+	int ret;
 
 	if (!range->nr_pages || end < gfn)
 		return -EINVAL;
 	if (range->access != KVMI_ACCESS_DEFAULT) {
-		if (range->access & ~KVMI_ACCESS_RWX)
-			return -EINVAL;
-		if (!(kvmi_ops->access() & BIT(range->access)))
-			return -EOPNOTSUPP;
+		ret = kvmi_view_check_access(range->access);
+		if (ret)
+			return ret;
 	}
 	while (gfn < end) {
-		slot = kvm_call(gfn_to_memslot)(vm->kvm, gfn);
-		if (!slot || (slot->flags & KVM_MEMSLOT_INVALID))
-			return -ENXIO;
-		if (slot->id >= KVM_USER_MEM_SLOTS)
-			return -EOPNOTSUPP;
+		if (unlikely(vm->nr_own) && kvmi_own_find(vm, gfn)) {
+			gfn++;
+			continue;
+		}
+		ret = kvmi_view_slot(vm->kvm, gfn, &slot);
+		if (ret)
+			return ret;
 		gfn = slot->base_gfn + slot->npages;
 	}
 	return 0;
 }
 
+/**
+ * kvmi_view_reserve - have room for what is to be said of a page
+ * @tree: the view; vm->lock held, or on the thread of a vCPU that is on it
+ * @gfn: guest frame number
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int kvmi_view_reserve(struct kvmi_tree *tree, gfn_t gfn)
+{
+	unsigned long i = gfn >> BLOCK_SHIFT;
+	u8 *block, *old;
+
+	if (xa_load(&tree->blocks, i))
+		return 0;
+	block = kzalloc(BLOCK_PAGES, GFP_KERNEL_ACCOUNT);
+	if (!block)
+		return -ENOMEM;
+	old = xa_cmpxchg(&tree->blocks, i, NULL, block, GFP_KERNEL_ACCOUNT);
+	if (old)
+		kfree(block);
+	else
+		atomic_inc(&tree->nr_blocks);
+	return xa_err(old);
+}
+
+/**
+ * kvmi_view_untouched - has no tool said anything of a page?
+ * @tree: a view that is no aside; under RCU
+ * @gfn: guest frame number
+ *
+ * Return: true if so: a snapshot of the view may do with it what it likes.
+ */
+bool kvmi_view_untouched(struct kvmi_tree *tree, gfn_t gfn)
+{
+	return !(kvmi_view_page(tree, gfn) &
+		 (KVMI_PAGE_SET | KVMI_PAGE_ALIAS | KVMI_PAGE_BYTES));
+}
+
+/**
+ * kvmi_view_given - are a page's rights those that a snapshot has given to it?
+ * @tree: a view that is no aside; under RCU
+ * @gfn: guest frame number
+ *
+ * Return: true if so: kvmi_view_mark() takes them back.
+ */
+bool kvmi_view_given(struct kvmi_tree *tree, gfn_t gfn)
+{
+	u8 page = kvmi_view_page(tree, gfn);
+
+	return (page & KVMI_ACCESS_RWX) && !(page & KVMI_PAGE_SET);
+}
+
+/**
+ * kvmi_view_withdraw - the rights that a snapshot has given to a page
+ * @vm: its view_lock held
+ * @tree: the view
+ * @gfn: guest frame number; of a page without such rights nothing is taken
+ *
+ * Return: true if TLBs are to be flushed.
+ */
+bool kvmi_view_withdraw(struct kvmi_vm *vm, struct kvmi_tree *tree, gfn_t gfn)
+{
+	if (!kvmi_view_given(tree, gfn))
+		return false;
+	kvmi_view_mark(tree, gfn, KVMI_ACCESS_RWX, 0);
+	return kvmi_view_drop(vm, tree, gfn, gfn + 1);
+}
+
+/**
+ * kvmi_view_take_back - of all pages, the rights that a snapshot has given to them
+ * @vm: vm->lock held
+ * @tree: the view
+ */
+void kvmi_view_take_back(struct kvmi_vm *vm, struct kvmi_tree *tree)
+{
+	bool flush = false;
+	unsigned long i;
+	gfn_t gfn, end;
+	u8 *block;
+
+	xa_for_each_marked(&tree->blocks, i, block, BLOCK_MARKED) {
+		gfn = i << BLOCK_SHIFT;
+		end = gfn + BLOCK_PAGES;
+		rcu_read_lock();
+		spin_lock(&vm->view_lock);
+		for (; gfn < end; gfn++)
+			flush |= kvmi_view_withdraw(vm, tree, gfn);
+		spin_unlock(&vm->view_lock);
+		rcu_read_unlock();
+		cond_resched();
+	}
+	if (flush)
+		kvm_call(kvm_flush_remote_tlbs)(vm->kvm);
+}
+
+/**
+ * kvmi_view_mark - say something of a page besides its rights
+ * @tree: the view; vm->view_lock held
+ * @gfn: guest frame number, kvmi_view_reserve()d
+ * @mask: which KVMI_PAGE_*
+ * @bits: those of them that it is to have
+ */
+void kvmi_view_mark(struct kvmi_tree *tree, gfn_t gfn, u8 mask, u8 bits)
+{
+	u8 *block = xa_load(&tree->blocks, gfn >> BLOCK_SHIFT);
+	u8 *page = &block[gfn & (BLOCK_PAGES - 1)];
+
+	WRITE_ONCE(*page, (*page & ~mask) | bits);
+	if (bits)
+		xa_set_mark(&tree->blocks, gfn >> BLOCK_SHIFT, BLOCK_MARKED);
+}
+
 static int kvmi_view_need_blocks(struct kvmi_tree *tree,
 				 const struct kvmi_access_range *range)
 {
-	unsigned long first = range->gfn >> BLOCK_SHIFT;
-	unsigned long last = (range->gfn + range->nr_pages - 1) >> BLOCK_SHIFT;
-	unsigned long i;
-	u8 *block;
+	u64 end = range->gfn + range->nr_pages;
+	u64 gfn = range->gfn;
 	int ret;
 
-	for (i = first; i <= last; i++) {
-		if (xa_load(&tree->blocks, i))
-			continue;
-		block = kmalloc(BLOCK_PAGES, GFP_KERNEL_ACCOUNT);
-		if (!block)
-			return -ENOMEM;
-		memset(block, KVMI_ACCESS_DEFAULT, BLOCK_PAGES);
-		ret = xa_err(xa_store(&tree->blocks, i, block,
-				      GFP_KERNEL_ACCOUNT));
-		if (ret) {
-			kfree(block);
+	for (; gfn < end; gfn = (gfn | (BLOCK_PAGES - 1)) + 1) {
+		ret = kvmi_view_reserve(tree, gfn);
+		if (ret)
 			return ret;
-		}
 		cond_resched();
 	}
 	return 0;
+}
+
+/* The rights of a part of a block; vm->view_lock held. */
+static void kvmi_view_set(struct kvmi_tree *tree, u64 gfn, u64 end, u8 page)
+{
+	u8 *block = xa_load(&tree->blocks, gfn >> BLOCK_SHIFT);
+	u8 *at = block + (gfn & (BLOCK_PAGES - 1));
+
+	if (likely(!xa_get_mark(&tree->blocks, gfn >> BLOCK_SHIFT,
+				BLOCK_MARKED))) {
+		memset(at, page, end - gfn);
+		return;
+	}
+	for (; gfn < end; gfn++, at++)
+		WRITE_ONCE(*at, (*at & (KVMI_PAGE_ALIAS | KVMI_PAGE_BYTES)) |
+				page);
 }
 
 static bool kvmi_view_set_range(struct kvmi_vm *vm, struct kvmi_tree *tree,
@@ -329,16 +673,18 @@ static bool kvmi_view_set_range(struct kvmi_vm *vm, struct kvmi_tree *tree,
 	u64 gfn = range->gfn;
 	u64 end = gfn + range->nr_pages;
 	bool flush = false;
-	u8 *block;
+	u8 page = 0;
 	u64 next;
 
+	if (range->access != KVMI_ACCESS_DEFAULT)
+		page = KVMI_PAGE_SET | (range->access & KVMI_ACCESS_RWX) |
+		       (range->access >> KVMI_PAGE_RELAX_SHIFT &
+			KVMI_PAGE_RELAX);
 	for (; gfn < end; gfn = next) {
 		next = min_t(u64, end, (gfn | (BLOCK_PAGES - 1)) + 1);
 		spin_lock(&vm->view_lock);
-		block = xa_load(&tree->blocks, gfn >> BLOCK_SHIFT);
-		memset(block + (gfn & (BLOCK_PAGES - 1)), range->access,
-		       next - gfn);
-		flush |= kvmi_tdp_zap(tree, gfn, next);
+		kvmi_view_set(tree, gfn, next, page);
+		flush |= kvmi_view_drop(vm, tree, gfn, next);
 		spin_unlock(&vm->view_lock);
 		cond_resched();
 	}
@@ -384,13 +730,11 @@ int kvmi_view_access_set(struct kvmi_vm *vm, struct kvmi_access *args)
 	if (IS_ERR(ranges))
 		return PTR_ERR(ranges);
 
-	ret = -EOPNOTSUPP;
-	if (args->view == KVMI_VIEW_DEFAULT)
+	tree = kvmi_view_named(vm, args->view);
+	if (IS_ERR(tree)) {
+		ret = PTR_ERR(tree);
 		goto out;
-	ret = -ENOENT;
-	tree = xa_load(&vm->views, args->view);
-	if (!tree)
-		goto out;
+	}
 
 	/* All that can fail first; blocks that go unused are harmless. */
 	idx = srcu_read_lock(&vm->kvm->srcu);
@@ -425,19 +769,18 @@ int kvmi_view_access_get(struct kvmi_vm *vm, struct kvmi_access *args)
 	struct kvmi_access_range *ranges;
 	struct kvmi_tree *tree;
 	int ret;
+	u8 page;
 	u32 i;
 
 	ranges = kvmi_view_ranges(args);
 	if (IS_ERR(ranges))
 		return PTR_ERR(ranges);
 
-	ret = -EOPNOTSUPP;
-	if (args->view == KVMI_VIEW_DEFAULT)
+	tree = kvmi_view_named(vm, args->view);
+	if (IS_ERR(tree)) {
+		ret = PTR_ERR(tree);
 		goto out;
-	ret = -ENOENT;
-	tree = xa_load(&vm->views, args->view);
-	if (!tree)
-		goto out;
+	}
 
 	ret = -EINVAL;
 	for (i = 0; i < args->nr; i++) {
@@ -445,7 +788,10 @@ int kvmi_view_access_get(struct kvmi_vm *vm, struct kvmi_access *args)
 			args->out_bad = i;
 			goto out;
 		}
-		ranges[i].access = kvmi_view_access(tree, ranges[i].gfn);
+		page = kvmi_view_page(tree, ranges[i].gfn);
+		ranges[i].access = kvmi_view_rights(tree, page) |
+				   (page & KVMI_PAGE_RELAX) <<
+				   KVMI_PAGE_RELAX_SHIFT;
 	}
 	ret = 0;
 	if (copy_to_user(u64_to_user_ptr(args->ranges), ranges,
@@ -462,6 +808,10 @@ out:
 static int kvmi_view_level(struct kvmi_tree *tree, gfn_t gfn, int level)
 {
 	unsigned long i;
+
+	/* What an aside maps now, it is not to map by then. */
+	if (tree->aside)
+		return 1;
 
 	if (level > 2) {
 		i = gfn >> 18 << BLOCK_SHIFT;
@@ -480,57 +830,192 @@ static bool kvmi_view_copy(struct kvmi_vcpu *kv, struct kvmi_tree *tree,
 			   gfn_t gfn, struct kvmi_tdp_leaf *leaf)
 {
 	int level = kvmi_view_level(tree, gfn, leaf->level);
-	u64 spte = leaf->spte;
 	bool flush = false;
-	u64 *entry;
-	int l;
+	u64 spte;
 
-	for (l = leaf->level; l > level; l--)
-		spte = kvmi_ops->spte_small(spte, l,
-					    gfn >> ((l - 2) * 9) & 511);
+	spte = kvmi_tdp_small(leaf->spte, gfn, leaf->level, level);
 	spte = kvmi_ops->spte_restrict(spte, kvmi_view_access(tree, gfn));
 	if (!spte)
 		return false;
-	entry = kvmi_tdp_map(tree, &kv->tdp, gfn, spte, level, leaf->nonleaf,
-			     &flush);
+	kvmi_tdp_map(tree, &kv->tdp, gfn, spte, level, leaf->nonleaf, &flush);
 	/*
 	 * KVM changes leaves with mmu_lock held for reading as well, and
-	 * flushes then: that may have been before our copy was there.
+	 * flushes then: that may have been before our copy was there. Accessed
+	 * and dirty bits are the CPU's.
 	 */
 	smp_mb();
-	if (entry && READ_ONCE(*leaf->sptep) != leaf->spte) {
-		WRITE_ONCE(*entry, 0);
-		flush = true;
-	}
+	if ((READ_ONCE(*leaf->sptep) ^ leaf->spte) & ~kvmi_tdp_used(true))
+		flush |= kvmi_tdp_zap(tree, gfn, gfn + 1);
 	return flush;
 }
 
-static void kvmi_view_fill(struct kvmi_vcpu *kv, gfn_t gfn)
+/*
+ * Copy what KVM maps, if that lets the guest do at least what it has tried. Return:
+ * true if so.
+ */
+static bool kvmi_view_fill(struct kvmi_vcpu *kv, gfn_t gfn, u32 access)
 {
 	struct kvm_vcpu *vcpu = kv->vcpu;
 	struct kvmi_vm *vm = kv->vm;
 	struct kvm *kvm = vcpu->kvm;
 	struct kvmi_tdp_leaf leaf;
 	struct kvmi_tree *tree;
+	bool there = false;
 	bool flush = false;
 	hpa_t root;
 
 	if (kvmi_tdp_topup(&kv->tdp))
-		return;
+		return false;
 
 	rcu_read_lock();
 	read_lock(&kvm->mmu_lock);
 	spin_lock(&vm->view_lock);
 	root = vcpu->arch.mmu->root.hpa;
 	tree = xa_load(&vm->views, kv->view);
+	/* Since it was looked at, it may have become another page's place. */
 	if (tree && VALID_PAGE(root) &&
+	    !(kvmi_view_page(tree, gfn) & KVMI_PAGE_ALIAS) &&
 	    kvmi_tdp_lookup(root, vcpu->arch.mmu->root_role.level, gfn, &leaf))
+		there = !(access & ~kvmi_ops->spte_access(leaf.spte));
+	if (there)
 		flush = kvmi_view_copy(kv, tree, gfn, &leaf);
 	spin_unlock(&vm->view_lock);
 	if (flush)
 		kvm_call(kvm_flush_remote_tlbs)(kvm);
 	read_unlock(&kvm->mmu_lock);
 	rcu_read_unlock();
+	return there;
+}
+
+/*
+ * Rights that change by themselves: do so. Return: those of now; @told is set if it
+ * was this vCPU that has brought it about.
+ */
+static u32 kvmi_view_relax(struct kvmi_vcpu *kv, gfn_t gfn, u32 access,
+			   bool *told)
+{
+	struct kvmi_vm *vm = kv->vm;
+	struct kvmi_tree *tree;
+	u32 rights = KVMI_ACCESS_RWX;
+	bool flush = false;
+	u8 page;
+
+	*told = false;
+	rcu_read_lock();
+	spin_lock(&vm->view_lock);
+	tree = xa_load(&vm->views, kvmi_view_shown(kv));
+	if (tree) {
+		page = kvmi_view_page(tree, gfn);
+		rights = kvmi_view_rights(tree, page);
+		if ((access & ~rights) && (page & KVMI_PAGE_RELAX)) {
+			rights = KVMI_ACCESS_RWX;
+			if (page & KVMI_PAGE_TO_RW)
+				rights &= ~KVMI_ACCESS_X;
+			kvmi_view_mark(tree, gfn, KVMI_PAGE_RELAX |
+				       KVMI_ACCESS_RWX, rights);
+			flush = kvmi_view_drop(vm, tree, gfn, gfn + 1);
+			tree->relaxed++;
+			*told = true;
+		}
+	}
+	spin_unlock(&vm->view_lock);
+	rcu_read_unlock();
+	if (flush)
+		kvm_call(kvm_flush_remote_tlbs)(vm->kvm);
+	return rights;
+}
+
+/* ... and say so, without waiting for an answer. */
+static void kvmi_view_tell_relaxed(struct kvmi_vcpu *kv, struct kvmi_exit *ex,
+				   u32 before)
+{
+	struct kvmi_ev_access *ev = &ex->payload.access;
+
+	ev->allowed = before;
+	ev->old_value = 0;
+	ev->new_value = 0;
+	ev->flags |= KVMI_ACCESS_F_RELAXED;
+	ex->kind = KVMI_EVENT_ACCESS;
+	ex->indexed = false;
+	ex->cont = KVMI_CONT_NOTHING;
+	ex->skip = false;
+	ex->value = KVMI_VALUE_NONE;
+	ex->size = sizeof(*ev);
+
+	kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_EXIT_HANDLED);
+	if (rcu_access_pointer(kv->observers))
+		kvmi_watch_tell(kv, ex);
+	ex->mode = kvmi_watch_match(&kv->watch, ex, &ex->regs);
+	if (ex->mode == KVMI_MODE_SYNC)
+		ex->mode = KVMI_MODE_ASYNC;
+	kvmi_event_raise(kv, ex);
+	ev->flags &= ~KVMI_ACCESS_F_RELAXED;
+}
+
+/* Another view for what this one does not let the guest execute. Return: its id. */
+static u32 kvmi_view_linked(struct kvmi_vm *vm, struct kvmi_tree *tree,
+			    gfn_t gfn)
+{
+	struct kvmi_tree *other;
+	u32 id = READ_ONCE(tree->link);
+
+	if (!id || tree->aside)
+		return KVMI_VIEW_DEFAULT;
+	other = kvmi_view_get(vm, id);
+	if (!other || !(kvmi_view_access(other, gfn) & KVMI_ACCESS_X))
+		return KVMI_VIEW_DEFAULT;
+	/* A count: two at a time may be one. */
+	tree->links++;
+	return id;
+}
+
+static int kvmi_view_fault_link(struct kvmi_vcpu *kv, u32 id)
+{
+	u64 rip = kvmi_regs_rip(kv->vcpu);
+
+	kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_EXIT_HANDLED);
+	kvmi_hot(fault_done)(kv);
+	/*
+	 * Where it is sent back from where it was sent to, the instruction lies
+	 * in two pages, of which each view executes one.
+	 */
+	if (kv->link.to == kv->view && kv->link.rip == rip) {
+		kv->link.to = KVMI_VIEW_DEFAULT;
+		kvmi_aside_go(kv, KVMI_VIEW_DEFAULT);
+		return 1;
+	}
+	kv->link.rip = rip;
+	kv->link.to = id;
+	kvmi_view_enter(kv, id);
+	return 1;
+}
+
+/* The view of an aside is gone, and with it the step. */
+static int kvmi_view_fault_lost(struct kvmi_vcpu *kv)
+{
+	kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_EXIT_HANDLED);
+	kvmi_hot(fault_done)(kv);
+	kvmi_step_cancel(kv);
+	return 1;
+}
+
+/* The CPU itself is about to set accessed and dirty bits, or may be. */
+static int kvmi_view_fault_walk(struct kvmi_vcpu *kv, gfn_t gfn)
+{
+	struct kvmi_vm *vm = kv->vm;
+	struct kvmi_tree *tree;
+
+	kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_EXIT_HANDLED);
+	kvmi_hot(fault_done)(kv);
+	rcu_read_lock();
+	spin_lock(&vm->view_lock);
+	tree = xa_load(&vm->views, kvmi_view_shown(kv));
+	if (tree)
+		tree->walks++;
+	spin_unlock(&vm->view_lock);
+	rcu_read_unlock();
+	kvmi_aside_grant(kv, gfn);
+	return 1;
 }
 
 /**
@@ -548,36 +1033,256 @@ int kvmi_view_fault(struct kvmi_vcpu *kv, fastpath_t fastpath,
 	gfn_t gfn = ev->gpa >> PAGE_SHIFT;
 	u32 allowed = KVMI_ACCESS_RWX;
 	struct kvmi_tree *tree;
+	bool walks = false;
+	bool lost = false;
+	bool kept = false;
+	u32 link = 0;
+	u32 before;
+	bool told;
+	u8 page = 0;
 	int ret;
 
 	rcu_read_lock();
 	tree = xa_load(&kv->vm->views, kv->view);
-	if (tree)
-		allowed = kvmi_view_access(tree, gfn);
+	if (tree) {
+		page = kvmi_view_page(tree, gfn);
+		allowed = kvmi_view_rights(tree, page);
+		if (ev->flags & KVMI_ACCESS_F_WALK)
+			walks = kvmi_view_base(tree)->flags &
+				KVMI_VIEW_F_NO_WALKS;
+		lost = tree->aside && !READ_ONCE(tree->base);
+		kept = kvmi_view_base(tree)->undo &&
+		       kvmi_view_untouched(kvmi_view_base(tree), gfn);
+		if (ev->access == KVMI_ACCESS_X && !(allowed & KVMI_ACCESS_X))
+			link = kvmi_view_linked(kv->vm, tree, gfn);
+	}
 	rcu_read_unlock();
+	if (unlikely(lost))
+		return kvmi_view_fault_lost(kv);
+	if (link)
+		return kvmi_view_fault_link(kv, link);
 
+	if (unlikely(page & KVMI_PAGE_RELAX) && (ev->access & ~allowed)) {
+		before = allowed;
+		allowed = kvmi_view_relax(kv, gfn, ev->access, &told);
+		if (told)
+			kvmi_view_tell_relaxed(kv, ex, before);
+	}
+	if (unlikely(kept) && (ev->access & ~allowed) == KVMI_ACCESS_W)
+		allowed = kvmi_undo_fault(kv, gfn) ?: allowed;
+	if (unlikely(walks) && (ev->access & ~allowed) &&
+	    (allowed & KVMI_ACCESS_R))
+		return kvmi_view_fault_walk(kv, gfn);
+	if (unlikely(page & KVMI_PAGE_BYTES) && (allowed & KVMI_ACCESS_R) &&
+	    (ev->access & ~allowed) == KVMI_ACCESS_W &&
+	    kvmi_bytes_begin(kv, gfn, allowed)) {
+		kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_EXIT_HANDLED);
+		kvmi_hot(fault_done)(kv);
+		kvmi_aside_grant(kv, gfn);
+		return 1;
+	}
+	if (unlikely(page & KVMI_PAGE_ALIAS) && !(ev->access & ~allowed)) {
+		ret = kvmi_alias_fault(kv, ev, &allowed);
+		if (ret != -EACCES)
+			return ret;
+	}
 	if (!(ev->access & ~allowed)) {
+		/*
+		 * KVM would take a fault that it has no need of as a reason to
+		 * map the page writable, and log it as dirty.
+		 */
+		if (kvmi_view_fill(kv, gfn, ev->access)) {
+			kvm_orig(handle_exit)(kv->vcpu,
+					      EXIT_FASTPATH_EXIT_HANDLED);
+			kvmi_hot(fault_done)(kv);
+			return 1;
+		}
 		ret = kvm_orig(handle_exit)(kv->vcpu, fastpath);
 		if (ret > 0)
-			kvmi_view_fill(kv, gfn);
+			kvmi_view_fill(kv, gfn, 0);
 		return ret;
 	}
 
 	ev->allowed = allowed;
+	ev->old_value = 0;
+	ev->new_value = 0;
 	ex->kind = KVMI_EVENT_ACCESS;
-	ex->mode = READ_ONCE(kv->mode[KVMI_EVENT_ACCESS]);
-	ex->regs = kv->regs[KVMI_EVENT_ACCESS];
+	ex->indexed = false;
 	ex->cont = KVMI_CONT_STEP;
 	ex->skip = false;
 	ex->size = sizeof(*ev);
 
 	kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_EXIT_HANDLED);
-	kvmi_ops->fault_done(kv);
+	kvmi_hot(fault_done)(kv);
 	/* A step on a view that forbids this, too, ends here. */
 	kvmi_step_cancel(kv);
-	if (ex->mode == KVMI_MODE_OFF)
-		return kvmi_exit_act(kv, ex);
-	return kvmi_event_raise(kv, ex);
+	return kvmi_event_tell(kv, ex);
+}
+
+/* ---- what is known of views ---------------------------------------------------------------- */
+
+static u64 kvmi_view_bytes(struct kvmi_tree *tree)
+{
+	/* Those of the array's nodes, of 64 entries, are guessed. */
+	u32 nr_blocks = atomic_read(&tree->nr_blocks);
+
+	return sizeof(*tree) + (u64)nr_blocks * BLOCK_PAGES +
+	       (u64)tree->nr_aliases * sizeof(struct kvmi_alias) +
+	       (DIV_ROUND_UP(nr_blocks, XA_CHUNK_SIZE) +
+		DIV_ROUND_UP(tree->nr_aliases, XA_CHUNK_SIZE)) *
+	       sizeof(struct xa_node);
+}
+
+/**
+ * kvmi_view_list - KVMI_GET_VIEWS
+ * @vm: vm->sem held for reading, vm->lock held
+ * @args: argument of the ioctl
+ *
+ * Return: 0, -EINVAL, -EFAULT.
+ */
+int kvmi_view_list(struct kvmi_vm *vm, struct kvmi_views *args)
+{
+	struct kvmi_view_info __user *to = u64_to_user_ptr(args->views);
+	struct kvmi_view_info info;
+	struct kvmi_tree *tree;
+	struct kvmi_vcpu *kv;
+	unsigned long i, j;
+
+	if (args->flags)
+		return -EINVAL;
+	args->out_nr = 0;
+	xa_for_each(&vm->views, i, tree) {
+		if (tree->aside || args->out_nr++ >= args->nr)
+			continue;
+		memset(&info, 0, sizeof(info));
+		info.view = tree->id;
+		info.default_access = tree->default_access;
+		info.flags = tree->flags;
+		xa_for_each(&vm->vcpus, j, kv)
+			info.nr_vcpus += kvmi_view_shown(kv) == tree->id;
+		info.other_bytes = kvmi_view_bytes(tree);
+		info.nr_remapped = tree->nr_aliases;
+		spin_lock(&vm->view_lock);
+		info.table_bytes = tree->tables * PAGE_SIZE;
+		info.leaves = tree->leaves;
+		info.fills = tree->fills;
+		info.zaps = tree->zaps;
+		info.relaxed = tree->relaxed;
+		info.walks = tree->walks;
+		info.links = tree->links;
+		spin_unlock(&vm->view_lock);
+		if (copy_to_user(&to[args->out_nr - 1], &info, sizeof(info)))
+			return -EFAULT;
+	}
+	return 0;
+}
+
+/* Some leaves of one view. Return: 1 if there are more, 0, -EAGAIN. */
+static int kvmi_view_check_some(struct kvmi_vm *vm, struct kvmi_tree *tree,
+				struct kvmi_tdp_check *check)
+{
+	struct kvm *kvm = vm->kvm;
+	int ret = -EAGAIN;
+
+	check->budget = CHECK_BUDGET;
+	rcu_read_lock();
+	write_lock(&kvm->mmu_lock);
+	/* None begins to change KVM's tables while we hold the lock. */
+	if (!atomic_read(&kvmi_unsettled)) {
+		check->level = kvmi_tdp_root(kvm, &check->root);
+		spin_lock(&vm->view_lock);
+		ret = kvmi_tdp_check(tree, check);
+		spin_unlock(&vm->view_lock);
+	}
+	write_unlock(&kvm->mmu_lock);
+	rcu_read_unlock();
+	return ret;
+}
+
+static int kvmi_view_check_one(struct kvmi_vm *vm, struct kvmi_tree *tree,
+			       struct kvmi_tdp_check *check)
+{
+	int tries = CHECK_TRIES;
+	int ret;
+
+	check->next = 0;
+	do {
+		ret = kvmi_view_check_some(vm, tree, check);
+		if (signal_pending(current))
+			return -EINTR;
+		if (ret == -EAGAIN && --tries)
+			fsleep(1000);
+		cond_resched();
+	} while (ret > 0 || (ret == -EAGAIN && tries));
+	return ret;
+}
+
+/**
+ * kvmi_view_check - KVMI_VIEW_CHECK
+ * @vm: vm->sem held for reading, vm->lock held
+ * @args: argument of the ioctl
+ *
+ * Return: 0, -EINVAL, -ENOENT, -EAGAIN, -EINTR.
+ */
+int kvmi_view_check(struct kvmi_vm *vm, struct kvmi_view_check *args)
+{
+	struct kvmi_tdp_check check = {};
+	struct kvmi_tree *tree;
+	unsigned long i;
+	int ret = 0;
+
+	if (args->flags || args->pad)
+		return -EINVAL;
+	if (args->view == KVMI_VIEW_ALL) {
+		xa_for_each(&vm->views, i, tree) {
+			ret = kvmi_view_check_one(vm, tree, &check);
+			if (ret)
+				return ret;
+		}
+	} else {
+		tree = kvmi_view_get(vm, args->view);
+		if (!tree)
+			return -ENOENT;
+		ret = kvmi_view_check_one(vm, tree, &check);
+	}
+	args->out_leaves = check.leaves;
+	args->out_alone = check.alone;
+	args->out_wrong = check.wrong;
+	args->out_gfn = check.gfn;
+	return ret;
+}
+
+/* After an invalidation, kvm->mmu_lock held for writing: only with check_views. */
+static void kvmi_view_check_zapped(struct kvmi_vm *vm, struct kvm *kvm)
+{
+	struct kvmi_tdp_check check = {};
+	struct kvmi_tree *tree;
+	unsigned long i;
+
+	if (atomic_read(&kvmi_unsettled))
+		return;
+	check.level = kvmi_tdp_root(kvm, &check.root);
+	xa_for_each(&vm->views, i, tree) {
+		check.next = 0;
+		check.budget = CHECK_BUDGET;
+		kvmi_tdp_check(tree, &check);
+		if (WARN_ONCE(check.wrong, "view %u is stale at gfn %llx\n",
+			      tree->id, check.gfn))
+			break;
+	}
+}
+
+/**
+ * kvmi_view_unsettled - KVM begins, or has ended, to change its tables before the
+ * views' are changed: who compares them has to wait
+ * @begin: it begins
+ */
+void kvmi_view_unsettled(bool begin)
+{
+	if (begin)
+		atomic_inc(&kvmi_unsettled);
+	else
+		atomic_dec(&kvmi_unsettled);
 }
 
 /* ---- KVM's invalidations ------------------------------------------------------------------ */
@@ -611,6 +1316,9 @@ bool kvmi_view_zap(struct kvm *kvm, gfn_t start, gfn_t end)
 		spin_lock(&vm->view_lock);
 		xa_for_each(&vm->views, i, tree)
 			flush |= kvmi_tdp_zap(tree, start, end);
+		flush |= kvmi_alias_zap(vm, start, end);
+		if (unlikely(check_views))
+			kvmi_view_check_zapped(vm, kvm);
 		spin_unlock(&vm->view_lock);
 	}
 	rcu_read_unlock();
@@ -639,6 +1347,7 @@ bool kvmi_view_age(struct kvm *kvm, gfn_t start, gfn_t end, bool clear)
 		spin_lock(&vm->view_lock);
 		xa_for_each(&vm->views, i, tree)
 			young |= kvmi_tdp_age(tree, start, end, clear);
+		young |= kvmi_alias_age(vm, start, end, clear);
 		spin_unlock(&vm->view_lock);
 	}
 	rcu_read_unlock();

@@ -45,13 +45,13 @@ static void kvmi_vm_free(struct kref *ref)
 	cancel_delayed_work_sync(&vm->timer);
 	xa_for_each(&vm->vcpus, i, kv)
 		kvmi_vcpu_free(kv);
+	kvmi_sink_fini(&vm->sink);
 	xa_destroy(&vm->vcpus);
 	xa_destroy(&vm->views);
-	kfree(vm->def_limits);
-	kfree(vm->def_msrs);
+	xa_destroy(&vm->own);
+	kvmi_breakpoint_clear_all(vm);
 	free_page((unsigned long)vm->bounce);
 	kvmi_map_put(vm);
-	fput(vm->ring_file);
 	kfree_rcu(vm, rcu);
 }
 
@@ -190,11 +190,35 @@ static int kvmi_vm_add_vcpus(struct kvmi_vm *vm, struct kvm *kvm)
 	unsigned long i;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
+		/* It has come by, and found the VM attached, before this. */
+		if (xa_load(&vm->vcpus, vcpu->vcpu_idx))
+			continue;
 		kv = kvmi_vcpu_create(vm, vcpu);
 		if (IS_ERR(kv))
 			return PTR_ERR(kv);
 	}
 	return 0;
+}
+
+/*
+ * vm->lock for a vCPU that is not known. An attach may make it known at any moment,
+ * and who holds the lock then may wait for a job on it, which this thread has to do:
+ * so it must not sleep on the lock. Return: 0, -EEXIST: it is known, -EINTR.
+ */
+static int kvmi_vm_lock_unless(struct kvmi_vm *vm, struct kvm_vcpu *vcpu)
+{
+	while (!xa_load(&vm->vcpus, vcpu->vcpu_idx)) {
+		if (mutex_trylock(&vm->lock)) {
+			if (!xa_load(&vm->vcpus, vcpu->vcpu_idx))
+				return 0;
+			mutex_unlock(&vm->lock);
+			break;
+		}
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		schedule_timeout_killable(1);
+	}
+	return -EEXIST;
 }
 
 /**
@@ -206,19 +230,23 @@ static int kvmi_vm_add_vcpus(struct kvmi_vm *vm, struct kvm *kvm)
  */
 int kvmi_vm_vcpu_added(struct kvm_vcpu *vcpu)
 {
+	struct kvmi_ev_vm ev = {
+		.change = KVMI_VM_VCPU_CREATED,
+		.vcpu = vcpu->vcpu_idx,
+	};
 	struct kvmi_vcpu *kv;
 	struct kvmi_vm *vm;
-	int ret = 0;
+	bool added = false;
+	int ret;
 
 	vm = kvmi_vm_find(vcpu->kvm);
 	if (!vm)
 		return 0;
 
-	if (mutex_lock_killable(&vm->lock)) {
-		ret = -EINTR;
+	ret = kvmi_vm_lock_unless(vm, vcpu);
+	if (ret)
 		goto out;
-	}
-	if (!vm->detached && !xa_load(&vm->vcpus, vcpu->vcpu_idx)) {
+	if (!vm->detached) {
 		kv = ERR_PTR(kvmi_ops->check(vcpu));
 		if (!kv)
 			kv = kvmi_vcpu_create(vm, vcpu);
@@ -227,11 +255,16 @@ int kvmi_vm_vcpu_added(struct kvm_vcpu *vcpu)
 					    vcpu->vcpu_idx, PTR_ERR(kv));
 		else if (kv->view)
 			kvm_make_request(KVM_REQ_LOAD_MMU_PGD, vcpu);
+		added = true;
+		if (!IS_ERR(kv))
+			kvmi_clock_created(kv);
 	}
 	mutex_unlock(&vm->lock);
+	if (added)
+		kvmi_change_tell(vm, &ev);
 out:
 	kvmi_vm_put(vm);
-	return ret;
+	return ret == -EEXIST ? 0 : ret;
 }
 
 /*
@@ -279,6 +312,7 @@ int kvmi_vm_reset(struct kvmi_vm *vm, u32 what)
 	int ret;
 
 	if (what & KVMI_RESET_POLICY) {
+		WRITE_ONCE(vm->stop_clocks, false);
 		WRITE_ONCE(vm->default_action, KVMI_ACTION_CONTINUE);
 		kvmi_event_set_timeout(vm, 0);
 	}
@@ -286,10 +320,12 @@ int kvmi_vm_reset(struct kvmi_vm *vm, u32 what)
 		kvmi_event_reset(vm);
 	if (what & KVMI_RESET_VIEWS) {
 		xa_for_each(&vm->views, i, tree) {
-			ret = kvmi_view_destroy(vm, i);
+			ret = tree->aside ? 0 : kvmi_view_destroy(vm, i);
 			if (ret)
 				return ret;
 		}
+		kvmi_own_release_all(vm);
+		kvmi_breakpoint_clear_all(vm);
 	}
 	if (what & (KVMI_RESET_EVENTS | KVMI_RESET_INJECT)) {
 		xa_for_each(&vm->vcpus, i, kv) {
@@ -301,10 +337,12 @@ int kvmi_vm_reset(struct kvmi_vm *vm, u32 what)
 	/* Last: until then nothing runs that was not to. */
 	if (what & KVMI_RESET_PAUSES) {
 		vm->def_pause = 0;
+		kvmi_clock_go_on(vm, vm->kvm, KVMI_CLOCK_PAUSE);
 		xa_for_each(&vm->vcpus, i, kv) {
 			WRITE_ONCE(kv->pause_count, 0);
 			kvmi_vcpu_wake(kv);
 		}
+		kvmi_clock_settle_outside(vm);
 	}
 	return kvmi_vm_kick(vm);
 }
@@ -314,7 +352,29 @@ static int kvmi_vm_disarm_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
 	kvmi_step_cancel(kv);
 	kvmi_view_enter(kv, KVMI_VIEW_DEFAULT);
 	kvmi_ops->disarm(kv);
-	return 0;
+	kvmi_clock_settle(kv);
+	return kvmi_exit_give_back(kv);
+}
+
+/*
+ * On the vCPU itself, since the controls are in its VMCS or VMCB. A tool that is
+ * killed meanwhile does not cut this short: -EINTR is not for kernel threads, see
+ * session.c. An interrupt that a step has held back, and that the guest does not take
+ * yet, is waited for, but not for ever: it may have them switched off, or be stopped.
+ */
+static void kvmi_vm_disarm(struct kvmi_vcpu *kv)
+{
+	int tries = 50, ret;
+
+	do {
+		ret = kvmi_vcpu_run_job(kv, kvmi_vm_disarm_job, NULL);
+		if (ret == -EAGAIN)
+			schedule_timeout_uninterruptible(1);
+		else
+			cond_resched();
+	} while (ret == -ENOMEM || (ret == -EAGAIN && tries--));
+	if (ret == -EAGAIN)
+		pr_warn_once("an interrupt that a step held back is lost\n");
 }
 
 /*
@@ -328,6 +388,8 @@ static void kvmi_vm_release(struct kvmi_vm *vm, bool dying)
 
 	mutex_lock(&vm->lock);
 	vm->detached = true;
+	if (!dying)
+		kvmi_clock_go_on(vm, vm->kvm, KVMI_CLOCK_ALL);
 	xa_for_each(&vm->vcpus, i, kv) {
 		WRITE_ONCE(kv->want, 0);
 		WRITE_ONCE(kv->view, KVMI_VIEW_DEFAULT);
@@ -341,18 +403,12 @@ static void kvmi_vm_release(struct kvmi_vm *vm, bool dying)
 	xa_for_each(&vm->vcpus, i, kv)
 		kvmi_vcpu_wake(kv);
 	mutex_unlock(&vm->lock);
+	kvmi_change_kick(vm, true);
 	kvmi_map_detach(vm);
 
 	if (!dying) {
-		/*
-		 * On each vCPU itself, since the controls are in its VMCS or
-		 * VMCB. A tool that is killed meanwhile does not cut this
-		 * short: -EINTR is not for kernel threads, see session.c.
-		 */
 		xa_for_each(&vm->vcpus, i, kv)
-			while (kvmi_vcpu_run_job(kv, kvmi_vm_disarm_job,
-						 NULL) == -ENOMEM)
-				cond_resched();
+			kvmi_vm_disarm(kv);
 	}
 	kvmi_view_destroy_all(vm);
 
@@ -383,6 +439,7 @@ static void kvmi_vm_join(struct kvmi_vm *vm, bool observer)
 	vm->controlled = true;
 	if (!vm->orphan)
 		return;
+	kvmi_change_kick(vm, true);
 	vm->orphan = false;
 	vm->on_close = KVMI_ON_CLOSE_CONTINUE;
 	vm->narrowed = false;
@@ -437,20 +494,47 @@ void kvmi_vm_hooks_put(void)
 	mutex_unlock(&kvmi_vms_lock);
 }
 
+/* @vm: a reference becomes the session's */
+static struct kvmi_sink *kvmi_vm_sink(struct kvmi_vm *vm, u32 ring_size,
+				      bool observer)
+{
+	return observer ? kvmi_sink_observe(vm, ring_size) : &vm->sink;
+}
+
+/* One more session of a VM that has some. */
+static struct kvmi_sink *kvmi_vm_attach_more(struct kvmi_vm *vm, u32 ring_size,
+					     bool observer, bool paused)
+{
+	struct kvmi_sink *sink;
+	int ret;
+
+	if (!observer && vm->controlled)
+		return ERR_PTR(-EBUSY);
+	ret = paused ? kvmi_vm_pause_joined(vm) : 0;
+	if (ret)
+		return ERR_PTR(ret);
+	sink = kvmi_vm_sink(vm, ring_size, observer);
+	if (!IS_ERR(sink))
+		kvmi_vm_join(vm, observer);
+	return sink;
+}
+
 /**
  * kvmi_vm_attach - attach to a VM
  * @vm_file: of its VM descriptor
- * @ring_size: bytes per vCPU, a power of two; of the first session
+ * @ring_size: bytes per vCPU, a power of two; of the first session, and observers
  * @observer: it does not control the VM
  * @paused: all its vCPUs are paused once
  *
- * Return: the VM with one reference, or ERR_PTR(); see KVMI_ATTACH.
+ * Return: where its events go, with one reference to that and to the VM, or
+ * ERR_PTR(); see KVMI_ATTACH.
  */
-struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
-			       bool observer, bool paused)
+struct kvmi_sink *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
+				 bool observer, bool paused)
 {
 	struct kvm *kvm = vm_file->private_data;
 	struct kvmi_vm *vm, *other;
+	struct kvmi_sink *sink;
 	int ret;
 
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
@@ -461,23 +545,29 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
 	INIT_HLIST_NODE(&vm->node);
 	init_rwsem(&vm->sem);
 	mutex_init(&vm->lock);
+	mutex_init(&vm->undo_lock);
 	xa_init(&vm->vcpus);
 	xa_init_flags(&vm->views, XA_FLAGS_ALLOC1);
+	vm->aliases = RB_ROOT;
+	xa_init(&vm->own);
+	xa_init(&vm->breakpoints);
 	spin_lock_init(&vm->view_lock);
-	init_waitqueue_head(&vm->wq);
+	spin_lock_init(&vm->clock.lock);
 	init_waitqueue_head(&vm->stop_wq);
+	mutex_init(&vm->change.lock);
+	init_waitqueue_head(&vm->change.wq);
 	INIT_DELAYED_WORK(&vm->timer, kvmi_event_timer);
-	vm->ring_size = ring_size;
 	vm->def_pause = paused;
 	vm->attach_ns = ktime_get_ns();
 	vm->vendor = vm_file->f_op->owner;
 
-	vm->rings = kvmi_rings_create(&vm->ring_file);
-	if (IS_ERR(vm->rings)) {
-		ret = PTR_ERR(vm->rings);
+	ret = kvmi_sink_init(&vm->sink, vm, ring_size);
+	if (ret) {
 		kfree(vm);
 		return ERR_PTR(ret);
 	}
+	INIT_LIST_HEAD(&vm->sinks);
+	list_add(&vm->sink.node, &vm->sinks);
 
 	if (mutex_lock_interruptible(&kvmi_vms_lock)) {
 		ret = -EINTR;
@@ -486,20 +576,12 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
 
 	other = kvmi_vm_find(kvm);
 	if (other) {
-		ret = -EBUSY;
-		if (!observer && other->controlled) {
-			kvmi_vm_put(other);
-			goto err_unlock;
-		}
-		ret = paused ? kvmi_vm_pause_joined(other) : 0;
-		if (ret) {
-			kvmi_vm_put(other);
-			goto err_unlock;
-		}
-		kvmi_vm_join(other, observer);
+		sink = kvmi_vm_attach_more(other, ring_size, observer, paused);
 		mutex_unlock(&kvmi_vms_lock);
+		if (IS_ERR(sink))
+			kvmi_vm_put(other);
 		kvmi_vm_put(vm);
-		return other;
+		return sink;
 	}
 
 	ret = -ENODEV;
@@ -525,7 +607,9 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
 		ret = kvmi_vm_check_layout(vm);
 	if (!ret && paused)
 		ret = kvmi_pause_wait(vm, NULL);
-	if (ret) {
+	sink = ret ? ERR_PTR(ret) : kvmi_vm_sink(vm, ring_size, observer);
+	if (IS_ERR(sink)) {
+		ret = PTR_ERR(sink);
 		down_read(&vm->sem);
 		kvmi_vm_release(vm, false);
 		up_read(&vm->sem);
@@ -538,7 +622,7 @@ struct kvmi_vm *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
 	vm->id = kvmi_vmlist_id(kvm);
 	kvmi_netlink_notify(KVMI_NL_CMD_ATTACHED, vm->id);
 	mutex_unlock(&kvmi_vms_lock);
-	return vm;
+	return sink;
 
 err_hook:
 	vm->kvm = NULL;
@@ -601,22 +685,27 @@ static bool kvmi_vm_abandon(struct kvmi_vm *vm, bool closed)
 
 /**
  * kvmi_vm_leave - a session ends; the last one lets the VM go
- * @vm: attached, or gone already
- * @observer: it did not control the VM
+ * @sink: the session's; its VM is attached, or gone already
  * @closed: not by KVMI_DETACH: vm->on_close holds
  *
  * Then it returns when nothing of kvmi is left in the VM. Called from a kernel
  * thread: nothing interrupts it.
  */
-void kvmi_vm_leave(struct kvmi_vm *vm, bool observer, bool closed)
+void kvmi_vm_leave(struct kvmi_sink *sink, bool closed)
 {
+	struct kvmi_vm *vm = sink->vm;
 	bool keep = false;
 
 	mutex_lock(&kvmi_vms_lock);
 	down_read(&vm->sem);
 	vm->sessions--;
-	if (vm->kvm && !observer)
+	if (sink->observer) {
+		kvmi_sink_leave(sink);
+		if (vm->kvm)
+			kvmi_vm_kick(vm);
+	} else if (vm->kvm) {
 		keep = kvmi_vm_abandon(vm, closed);
+	}
 	keep |= vm->sessions || vm->orphan;
 	if (vm->kvm && !keep)
 		kvmi_vm_release(vm, false);
@@ -628,7 +717,8 @@ void kvmi_vm_leave(struct kvmi_vm *vm, bool observer, bool closed)
 		up_write(&vm->sem);
 	}
 	mutex_unlock(&kvmi_vms_lock);
-	wake_up_all(&vm->wq);
+	kvmi_sink_wake_all(vm);
+	wake_up_all(&sink->wq);
 }
 
 /**
@@ -637,6 +727,7 @@ void kvmi_vm_leave(struct kvmi_vm *vm, bool observer, bool closed)
  */
 void kvmi_vm_gone(struct kvm *kvm)
 {
+	struct kvmi_ev_vm ev = { .change = KVMI_VM_GONE };
 	struct kvmi_vm *vm;
 	bool orphan;
 
@@ -644,6 +735,7 @@ void kvmi_vm_gone(struct kvm *kvm)
 	if (!vm)
 		return;
 
+	kvmi_change_tell(vm, &ev);
 	mutex_lock(&kvmi_vms_lock);
 	orphan = vm->orphan;
 	vm->orphan = false;
@@ -655,7 +747,7 @@ void kvmi_vm_gone(struct kvm *kvm)
 	}
 	up_write(&vm->sem);
 	mutex_unlock(&kvmi_vms_lock);
-	wake_up_all(&vm->wq);
+	kvmi_sink_wake_all(vm);
 	if (orphan)
 		kvmi_vm_put(vm);
 	kvmi_vm_put(vm);

@@ -29,6 +29,9 @@ int kvm_apic_set_irq(struct kvm_vcpu *vcpu, struct kvm_lapic_irq *irq,
 struct kvm_lapic_state;
 int kvm_apic_get_state(struct kvm_vcpu *vcpu, struct kvm_lapic_state *s);
 int kvm_apic_set_state(struct kvm_vcpu *vcpu, struct kvm_lapic_state *s);
+void kvm_lapic_set_eoi(struct kvm_vcpu *vcpu);
+u64 kvm_get_lapic_tscdeadline_msr(struct kvm_vcpu *vcpu);
+void kvm_set_lapic_tscdeadline_msr(struct kvm_vcpu *vcpu, u64 data);
 
 /* Private to x86.c, and called once or twice there: not inlined so far. */
 int __kvm_set_xcr(struct kvm_vcpu *vcpu, u32 index, u64 xcr);
@@ -70,6 +73,29 @@ static inline bool compat_flush_remote_tlbs(const struct kvm_x86_ops *ops)
 #else
 	return false;
 #endif
+}
+
+/* Since 6.8, memory that the VMM does not map (guest_memfd). */
+static inline bool compat_has_private_mem(struct kvm *kvm)
+{
+#ifdef kvm_arch_has_private_mem
+	return kvm_arch_has_private_mem(kvm);
+#else
+	return false;
+#endif
+}
+
+/* Do KVM, or others, want to be told of each write to a page? */
+static inline bool compat_gfn_write_tracked(const struct kvm_memory_slot *slot,
+					    gfn_t gfn)
+{
+#ifdef KVMI_HAS_GFN_WRITE_TRACK
+	const unsigned short *track = READ_ONCE(slot->arch.gfn_write_track);
+#else
+	const unsigned short *track =
+		READ_ONCE(slot->arch.gfn_track[KVM_PAGE_TRACK_WRITE]);
+#endif
+	return track && READ_ONCE(track[gfn - slot->base_gfn]);
 }
 
 /* get_user_pages_remote() lost its vmas argument in 6.5. */

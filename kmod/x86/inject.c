@@ -24,14 +24,15 @@
 				 BIT(SS_VECTOR) | BIT(GP_VECTOR) | BIT(PF_VECTOR) | \
 				 BIT(AC_VECTOR))
 #define INJECT_EXCEPTIONS	(INJECT_ERROR_CODES | BIT(DE_VECTOR) | BIT(DB_VECTOR) | \
-				 BIT(BR_VECTOR) | BIT(UD_VECTOR) | BIT(NM_VECTOR) | \
-				 BIT(MF_VECTOR) | BIT(MC_VECTOR) | BIT(XM_VECTOR))
+				 BIT(BP_VECTOR) | BIT(BR_VECTOR) | BIT(UD_VECTOR) | \
+				 BIT(NM_VECTOR) | BIT(MF_VECTOR) | BIT(MC_VECTOR) | \
+				 BIT(XM_VECTOR))
 /*
- * #BP and #OF belong to an instruction, whose length the CPU wants to know; what
- * comes behind #XM (19) not every CPU has.
+ * #OF belongs to INTO, which 64-bit code has not; what comes behind #XM (19) not
+ * every CPU has.
  */
-#define INJECT_UNSUPPORTED	(BIT(BP_VECTOR) | BIT(OF_VECTOR) | BIT(20) | BIT(21) | \
-				 BIT(28) | BIT(29) | BIT(30))
+#define INJECT_UNSUPPORTED	(BIT(OF_VECTOR) | BIT(20) | BIT(21) | BIT(28) | \
+				 BIT(29) | BIT(30))
 #define INJECT_DR6		(DR_TRAP_BITS | DR_STEP | DR_SWITCH | BIT(13))
 /* Bits 31 to 15 must be 0: SDM volume 3, "Checks on VM-Entry Control Fields". */
 #define INJECT_MAX_ERROR	0x7fff
@@ -92,7 +93,7 @@ static u32 kvmi_inject_busy(struct kvmi_vcpu *kv)
 
 	if (arch->exception.pending || arch->exception.injected)
 		busy |= KVMI_X86_BEFORE_EXCEPTION;
-	if (arch->interrupt.injected || kv->deferred.valid)
+	if (arch->interrupt.injected || kv->busy.deferred)
 		busy |= KVMI_X86_BEFORE_INTERRUPT;
 	if (arch->nmi_injected)
 		busy |= KVMI_X86_BEFORE_NMI;
@@ -106,6 +107,10 @@ static u32 kvmi_inject_busy(struct kvmi_vcpu *kv)
 
 static bool kvmi_inject_masked(struct kvmi_vcpu *kv, u32 type)
 {
+	/* A debugger in the VMM wants neither. */
+	if ((type == KVMI_X86_INJECT_INTERRUPT || type == KVMI_X86_INJECT_NMI) &&
+	    (kv->vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ))
+		return true;
 	if (type == KVMI_X86_INJECT_INTERRUPT)
 		return kvm_orig(interrupt_allowed)(kv->vcpu, false) <= 0;
 	if (type == KVMI_X86_INJECT_NMI)
@@ -123,7 +128,7 @@ static bool kvmi_inject_masked(struct kvmi_vcpu *kv, u32 type)
  */
 int kvmi_inject_can(struct kvmi_vcpu *kv, const struct kvmi_x86_injection *what)
 {
-	if (kv->inject.slot[what->type].state != KVMI_INJECT_NONE)
+	if (kv->inject[what->type].state != KVMI_INJECT_NONE)
 		return -EAGAIN;
 	if ((what->flags & KVMI_X86_INJECT_NOW) &&
 	    (kvmi_inject_busy(kv) || kvmi_inject_masked(kv, what->type)))
@@ -142,7 +147,7 @@ int kvmi_inject_can(struct kvmi_vcpu *kv, const struct kvmi_x86_injection *what)
 int kvmi_inject_queue(struct kvmi_vcpu *kv,
 		      const struct kvmi_x86_injection *what, u64 *id)
 {
-	struct kvmi_injection *slot = &kv->inject.slot[what->type];
+	struct kvmi_injection *slot = &kv->inject[what->type];
 
 	int ret = kvmi_inject_can(kv, what);
 
@@ -152,13 +157,30 @@ int kvmi_inject_queue(struct kvmi_vcpu *kv,
 	slot->what = *what;
 	slot->id = (++kv->next_id << 16) | (kv->index & 0xffff);
 	slot->state = KVMI_INJECT_QUEUED;
-	WRITE_ONCE(kv->inject.mask, kv->inject.mask | BIT(what->type));
+	WRITE_ONCE(kv->busy.inject, kv->busy.inject | BIT(what->type));
 	*id = slot->id;
 	return 0;
 }
 
-static void kvmi_inject_exception(struct kvmi_vcpu *kv,
-				  struct kvmi_injection *slot)
+/*
+ * #BP is a trap of INT3: what the guest is to return to is behind that. The CPU has
+ * to be told how long it is (VMX), or where the next instruction is, for which KVM
+ * looks at this one, and injects nothing if it is none (SVM).
+ */
+static bool kvmi_inject_at_int3(struct kvmi_vcpu *kv)
+{
+	struct kvm *kvm = kv->vcpu->kvm;
+	bool at;
+	int idx;
+
+	/* Held by an exit, and not by a work. */
+	idx = srcu_read_lock(&kvm->srcu);
+	at = kvmi_insn_is_int3(kv);
+	srcu_read_unlock(&kvm->srcu, idx);
+	return at;
+}
+
+static void kvmi_inject_excp(struct kvmi_vcpu *kv, struct kvmi_injection *slot)
 {
 	const struct kvmi_x86_injection *what = &slot->what;
 	struct kvm_vcpu *vcpu = kv->vcpu;
@@ -166,6 +188,14 @@ static void kvmi_inject_exception(struct kvmi_vcpu *kv,
 	slot->before |= kvmi_inject_busy(kv);
 	if (kvmi_inject_busy(kv))
 		return;
+	if (what->vector == BP_VECTOR) {
+		if (!kvmi_inject_at_int3(kv)) {
+			slot->state = KVMI_INJECT_LOST;
+			return;
+		}
+		slot->pc = kvmi_regs_rip(vcpu);
+		vcpu->arch.event_exit_inst_len = 1;
+	}
 	if (what->vector == PF_VECTOR)
 		vcpu->arch.cr2 = what->payload;
 	if (what->vector == DB_VECTOR)
@@ -205,7 +235,9 @@ static void kvmi_inject_interrupt(struct kvmi_vcpu *kv,
 	if (kvmi_inject_masked(kv, KVMI_X86_INJECT_INTERRUPT))
 		busy |= KVMI_X86_BEFORE_MASKED;
 	slot->before |= busy;
-	if (busy == KVMI_X86_BEFORE_MASKED)
+	/* What the VMM masks it lets through outside of KVM_RUN: no exit then. */
+	if (busy == KVMI_X86_BEFORE_MASKED &&
+	    !(vcpu->guest_debug & KVM_GUESTDBG_BLOCKIRQ))
 		kvm_orig(enable_irq_window)(vcpu);
 	if (busy)
 		return;
@@ -243,8 +275,6 @@ static void kvmi_inject_post(struct kvmi_vcpu *kv, struct kvmi_injection *slot)
 {
 	struct kvmi_exit ex = {
 		.kind = KVMI_EVENT_INJECTED,
-		.mode = KVMI_MODE_ASYNC,
-		.regs = kv->regs[KVMI_EVENT_INJECTED],
 		.cont = KVMI_CONT_NOTHING,
 		.size = sizeof(ex.payload.injected),
 		.payload.injected = {
@@ -260,8 +290,7 @@ static void kvmi_inject_post(struct kvmi_vcpu *kv, struct kvmi_injection *slot)
 		},
 	};
 
-	if (READ_ONCE(kv->mode[KVMI_EVENT_INJECTED]))
-		kvmi_event_raise(kv, &ex);
+	kvmi_event_tell(kv, &ex);
 }
 
 /**
@@ -275,10 +304,10 @@ void kvmi_inject_hand(struct kvmi_vcpu *kv, bool hand)
 	u32 type;
 
 	for (type = 1; type < KVMI_NR_INJECT; type++) {
-		slot = &kv->inject.slot[type];
+		slot = &kv->inject[type];
 		if (slot->state == KVMI_INJECT_QUEUED && hand) {
 			if (type == KVMI_X86_INJECT_EXCEPTION)
-				kvmi_inject_exception(kv, slot);
+				kvmi_inject_excp(kv, slot);
 			else if (type == KVMI_X86_INJECT_INTERRUPT)
 				kvmi_inject_interrupt(kv, slot);
 			else
@@ -288,7 +317,7 @@ void kvmi_inject_hand(struct kvmi_vcpu *kv, bool hand)
 			continue;
 		kvmi_inject_post(kv, slot);
 		slot->state = KVMI_INJECT_NONE;
-		WRITE_ONCE(kv->inject.mask, kv->inject.mask & ~BIT(type));
+		WRITE_ONCE(kv->busy.inject, kv->busy.inject & ~BIT(type));
 	}
 }
 
@@ -308,6 +337,44 @@ static bool kvmi_inject_in_slot(struct kvmi_vcpu *kv,
 	default:
 		return arch->nmi_injected;
 	}
+}
+
+static bool kvmi_inject_is_bp(const struct kvmi_injection *slot)
+{
+	return slot->what.type == KVMI_X86_INJECT_EXCEPTION &&
+	       slot->what.vector == BP_VECTOR;
+}
+
+/*
+ * Is it what the coming entry delivers? KVM's slot does not always tell of #BP: on
+ * SVM, KVM decodes the INT3 to find its end, which empties the slot. That goes
+ * unnoticed but where KVM delivers it for the second time, as the first entry was
+ * called off.
+ */
+static bool kvmi_inject_enters(struct kvmi_vcpu *kv,
+			       const struct kvmi_injection *slot)
+{
+	struct kvmi_x86_ev_delivery ev;
+
+	return kvmi_inject_in_slot(kv, slot) ||
+	       (kvmi_inject_is_bp(slot) && kvmi_ops->delivering(kv, &ev) &&
+		(ev.type == KVMI_X86_DELIVERY_EXCEPTION ||
+		 ev.type == KVMI_X86_DELIVERY_SOFT) &&
+		ev.vector == BP_VECTOR);
+}
+
+/*
+ * Where the delivery of #BP comes to nothing (an entry that is called off, a page
+ * that is missing) KVM forgets it on SVM, and has the guest execute the INT3 once
+ * more, which would be an event. It is the same one: then hand it over again.
+ */
+static bool kvmi_inject_again(struct kvmi_vcpu *kv, struct kvmi_injection *slot)
+{
+	if (!kvmi_inject_is_bp(slot) || kvmi_regs_rip(kv->vcpu) != slot->pc)
+		return false;
+	slot->state = KVMI_INJECT_QUEUED;
+	slot->entered = false;
+	return true;
 }
 
 /* Where hardware delivers from there, nothing else tells. */
@@ -337,19 +404,22 @@ bool kvmi_inject_entry(struct kvmi_vcpu *kv)
 	u32 type;
 
 	for (type = 1; type < KVMI_NR_INJECT; type++) {
-		slot = &kv->inject.slot[type];
+		slot = &kv->inject[type];
 		/* Waits for what is being delivered now: it is next. */
 		if (slot->state == KVMI_INJECT_QUEUED && kvmi_inject_busy(kv))
 			leave = true;
 		if (slot->state != KVMI_INJECT_HANDED)
 			continue;
-		if (kvmi_inject_in_slot(kv, slot)) {
+		if (kvmi_inject_enters(kv, slot)) {
 			slot->entered = true;
-			slot->pc = kvmi_regs_rip(kv->vcpu);
+			/* Of #BP it is known, and here KVM may have moved on. */
+			if (!kvmi_inject_is_bp(slot))
+				slot->pc = kvmi_regs_rip(kv->vcpu);
 			leave = true;
 		} else if (type == KVMI_X86_INJECT_EXCEPTION && !slot->entered) {
 			/* The VMM has set other events: reset it, say. */
-			slot->state = KVMI_INJECT_LOST;
+			if (!kvmi_inject_again(kv, slot))
+				slot->state = KVMI_INJECT_LOST;
 			leave = true;
 		}
 	}
@@ -367,10 +437,12 @@ void kvmi_inject_exit(struct kvmi_vcpu *kv)
 	u32 type;
 
 	for (type = 1; type < KVMI_NR_INJECT; type++) {
-		slot = &kv->inject.slot[type];
+		slot = &kv->inject[type];
 		/* What faulted on the way is in the slot again. */
 		if (slot->state != KVMI_INJECT_HANDED ||
 		    kvmi_inject_in_slot(kv, slot))
+			continue;
+		if (slot->entered && kvmi_inject_again(kv, slot))
 			continue;
 		delivered = slot->entered;
 		if (!delivered && type == KVMI_X86_INJECT_INTERRUPT &&
@@ -389,7 +461,8 @@ void kvmi_inject_exit(struct kvmi_vcpu *kv)
  */
 void kvmi_inject_drop(struct kvmi_vcpu *kv)
 {
-	memset(&kv->inject, 0, sizeof(kv->inject));
+	memset(kv->inject, 0, sizeof(kv->inject));
+	WRITE_ONCE(kv->busy.inject, 0);
 }
 
 /* ---- the ioctl -------------------------------------------------------------- */

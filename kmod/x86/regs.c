@@ -30,7 +30,13 @@ u64 kvmi_reg_read(struct kvm_vcpu *vcpu, int reg)
 	return vcpu->arch.regs[reg];
 }
 
-static void kvmi_reg_write(struct kvm_vcpu *vcpu, int reg, u64 value)
+/**
+ * kvmi_reg_write - set a general register
+ * @vcpu: loaded
+ * @reg: VCPU_REGS_*
+ * @value: for it
+ */
+void kvmi_reg_write(struct kvm_vcpu *vcpu, int reg, u64 value)
 {
 	vcpu->arch.regs[reg] = value;
 	__set_bit(reg, (unsigned long *)&vcpu->arch.regs_avail);
@@ -84,6 +90,25 @@ u64 kvmi_regs_cr4(struct kvm_vcpu *vcpu)
 	if (vcpu->arch.cr4_guest_owned_bits)
 		kvmi_reg_cache(vcpu, VCPU_EXREG_CR4);
 	return vcpu->arch.cr4;
+}
+
+/**
+ * kvmi_regs_lmsw - CR0 after LMSW or CLTS
+ * @vcpu: loaded
+ * @value: LMSW's operand
+ * @clts: it is CLTS
+ *
+ * SDM volume 2, "LMSW": PE, MP, EM and TS; PE cannot be cleared.
+ *
+ * Return: the value.
+ */
+u64 kvmi_regs_lmsw(struct kvm_vcpu *vcpu, u16 value, bool clts)
+{
+	u64 cr0 = kvmi_regs_cr0(vcpu);
+
+	if (clts)
+		return cr0 & ~X86_CR0_TS;
+	return (cr0 & ~(X86_CR0_MP | X86_CR0_EM | X86_CR0_TS)) | (value & 15);
 }
 
 /**
@@ -254,27 +279,27 @@ void kvmi_regs_set_gprs(struct kvmi_vcpu *kv, u32 mask,
 }
 
 /**
- * kvmi_regs_snapshot - what tells whether the VMM has changed a vCPU
+ * kvmi_regs_bookmark - what tells whether the VMM has changed a vCPU
  * @kv: the vCPU, loaded; KVM's bookkeeping of the exit done
- * @snap: filled, padding included
+ * @mark: filled, padding included
  */
-void kvmi_regs_snapshot(struct kvmi_vcpu *kv, struct kvmi_snapshot *snap)
+void kvmi_regs_bookmark(struct kvmi_vcpu *kv, struct kvmi_bookmark *mark)
 {
 	struct kvm_vcpu *vcpu = kv->vcpu;
 	struct kvm_segment cs;
 
-	memset(snap, 0, sizeof(*snap));
-	snap->rip = kvmi_regs_rip(vcpu);
-	snap->rsp = kvmi_reg_read(vcpu, VCPU_REGS_RSP);
-	snap->rflags = kvm_call(kvm_get_rflags)(vcpu);
-	snap->cr0 = kvmi_regs_cr0(vcpu);
-	snap->cr3 = kvmi_regs_cr3(vcpu);
-	snap->cr4 = kvmi_regs_cr4(vcpu);
+	memset(mark, 0, sizeof(*mark));
+	mark->rip = kvmi_regs_rip(vcpu);
+	mark->rsp = kvmi_reg_read(vcpu, VCPU_REGS_RSP);
+	mark->rflags = kvm_call(kvm_get_rflags)(vcpu);
+	mark->cr0 = kvmi_regs_cr0(vcpu);
+	mark->cr3 = kvmi_regs_cr3(vcpu);
+	mark->cr4 = kvmi_regs_cr4(vcpu);
 	kvm_call(kvm_get_segment)(vcpu, &cs, VCPU_SREG_CS);
-	snap->cs = cs.selector;
-	snap->cs_base = cs.base;
-	snap->mp_state = vcpu->arch.mp_state;
-	snap->hflags = vcpu->arch.hflags & (HF_GUEST_MASK | HF_SMM_MASK);
+	mark->cs = cs.selector;
+	mark->cs_base = cs.base;
+	mark->mp_state = vcpu->arch.mp_state;
+	mark->hflags = vcpu->arch.hflags & (HF_GUEST_MASK | HF_SMM_MASK);
 }
 
 /* ---- the ioctls ---------------------------------------------------------------- */
@@ -487,15 +512,24 @@ int kvmi_regs_act_with(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u64 value)
 	int reg = ex->value == KVMI_VALUE_REG ? ex->source : VCPU_REGS_RAX;
 	u64 old = kvmi_reg_read(vcpu, reg);
 	u64 rdx = kvmi_reg_read(vcpu, VCPU_REGS_RDX);
+	u64 mask;
 	int ret;
 
-	if (ex->value == KVMI_VALUE_REG) {
+	if (ex->value == KVMI_VALUE_ELEMENT)
+		return kvmi_io_continue_with(kv, ex, value);
+	if (ex->value == KVMI_VALUE_IN || ex->value == KVMI_VALUE_OUT) {
+		/* Of 32 bits, what it writes clears the rest. */
+		mask = GENMASK(8 * ex->payload.io.bytes - 1, 0);
+		if (ex->value == KVMI_VALUE_IN && ex->payload.io.bytes == 4)
+			old = 0;
+		kvmi_reg_write(vcpu, reg, (old & ~mask) | (value & mask));
+	} else if (ex->value == KVMI_VALUE_REG) {
 		kvmi_reg_write(vcpu, reg, value);
 	} else {
 		kvmi_reg_write(vcpu, VCPU_REGS_RAX, lower_32_bits(value));
 		kvmi_reg_write(vcpu, VCPU_REGS_RDX, upper_32_bits(value));
 	}
-	if (ex->value == KVMI_VALUE_TO_EDX_EAX)
+	if (ex->value == KVMI_VALUE_TO_EDX_EAX || ex->value == KVMI_VALUE_IN)
 		return kvmi_exit_skip(kv);
 
 	ret = kvmi_exit_act(kv, ex);

@@ -52,6 +52,17 @@ static u64 kvmi_tdp_dirty(void)
 }
 
 /**
+ * kvmi_tdp_used - the bits of a leaf that the CPU has used
+ * @dirty: to write
+ *
+ * Return: accessed and dirty bits.
+ */
+u64 kvmi_tdp_used(bool dirty)
+{
+	return kvmi_tdp_accessed() | (dirty ? kvmi_tdp_dirty() : 0);
+}
+
+/**
  * kvmi_tdp_alloc - an empty table
  *
  * Return: NULL without memory.
@@ -88,6 +99,26 @@ void kvmi_tdp_release(struct kvmi_tdp_cache *cache)
 {
 	while (cache->nr)
 		free_page((unsigned long)cache->page[--cache->nr]);
+}
+
+/**
+ * kvmi_tdp_root - KVM's root table
+ * @kvm: the VM; kvm->mmu_lock held, and RCU
+ * @root: set
+ *
+ * Return: its level; 0: no vCPU has one now.
+ */
+int kvmi_tdp_root(struct kvm *kvm, hpa_t *root)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		*root = READ_ONCE(vcpu->arch.root_mmu.root.hpa);
+		if (VALID_PAGE(*root))
+			return vcpu->arch.root_mmu.root_role.level;
+	}
+	return 0;
 }
 
 /**
@@ -188,15 +219,34 @@ static void kvmi_tdp_dirty_pages(u64 spte, int level)
 	}
 }
 
-static bool kvmi_tdp_zap_entry(u64 *entry, int level)
+static bool kvmi_tdp_zap_entry(struct kvmi_tree *view, u64 *entry, int level)
 {
 	u64 old = xchg(entry, 0);
 
 	if (!old)
 		return false;
-	if (old & kvmi_tdp_dirty())
+	view->leaves--;
+	view->zaps++;
+	if ((old & kvmi_tdp_dirty()) && !(old & KVMI_TDP_OWN))
 		kvmi_tdp_dirty_pages(old, level);
 	return true;
+}
+
+/**
+ * kvmi_tdp_small - the part of a leaf that is a smaller one
+ * @spte: the leaf
+ * @gfn: which part
+ * @from: level of the leaf
+ * @to: of the part
+ *
+ * Return: the smaller leaf.
+ */
+u64 kvmi_tdp_small(u64 spte, gfn_t gfn, int from, int to)
+{
+	for (; from > to; from--)
+		spte = kvmi_ops->spte_small(spte, from,
+					    kvmi_tdp_index(gfn, from - 1));
+	return spte;
 }
 
 /**
@@ -210,27 +260,33 @@ static bool kvmi_tdp_zap_entry(u64 *entry, int level)
  * @flush: set to true if the caller must flush
  *
  * A large leaf that stands where a table is needed is dropped: what it covered
- * faults in anew.
- *
- * Return: where the leaf stands; NULL if a table with smaller leaves stands in
- * its place.
+ * faults in anew. Where a table stands in a large leaf's place, as the host had small
+ * pages there before, it stays, and gets the part of the leaf that @gfn is in.
  */
-u64 *kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
+void kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
 		  gfn_t gfn, u64 spte, int level, u64 nonleaf, bool *flush)
 {
 	u64 *table = view->root;
 	u64 *entry;
 	u64 *next;
+	u64 old;
 	int l;
 
-	for (l = view->level; l > level; l--) {
+	for (l = view->level; ; l--) {
 		entry = &table[kvmi_tdp_index(gfn, l)];
+		if (l == level) {
+			if (l == 1 || !*entry || (*entry & PTE_LARGE))
+				break;
+			spte = kvmi_tdp_small(spte, gfn, level, level - 1);
+			level--;
+		}
 		if (!*entry || (*entry & PTE_LARGE)) {
 			if (WARN_ON_ONCE(!cache->nr))
-				return NULL;
+				return;
 			if (*entry)
-				*flush |= kvmi_tdp_zap_entry(entry, l);
+				*flush |= kvmi_tdp_zap_entry(view, entry, l);
 			next = cache->page[--cache->nr];
+			view->tables++;
 			/* The table's zeroes before the table. */
 			smp_store_release(entry, __pa(next) | nonleaf |
 						 VIEW_PRESENT);
@@ -238,20 +294,32 @@ u64 *kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
 		table = kvmi_tdp_table(*entry);
 	}
 
-	entry = &table[kvmi_tdp_index(gfn, level)];
-	if (level > 1 && *entry && !(*entry & PTE_LARGE))
-		return NULL;
-	/* What stood there may have had other rights, and a dirty bit. */
-	if (*entry)
-		*flush |= kvmi_tdp_zap_entry(entry, level);
-	WRITE_ONCE(*entry, spte | VIEW_PRESENT);
-	return entry;
+	spte |= VIEW_PRESENT;
+	/* Another vCPU was here before. */
+	if (!((READ_ONCE(*entry) ^ spte) & ~kvmi_tdp_used(true)))
+		return;
+	/*
+	 * In one go: others that execute by what stood there would fault, replace
+	 * it in turn, and have us fault.
+	 */
+	old = xchg(entry, spte);
+	view->fills++;
+	if (!old) {
+		view->leaves++;
+		return;
+	}
+	view->zaps++;
+	/* Who has fewer rights in his TLB faults, and has them then. */
+	*flush |= ((old ^ spte) & (PTE_ADDR_MASK | sme_me_mask)) ||
+		  (kvmi_ops->spte_access(old) & ~kvmi_ops->spte_access(spte));
+	if ((old & kvmi_tdp_dirty()) && !(old & KVMI_TDP_OWN))
+		kvmi_tdp_dirty_pages(old, level);
 }
 
-typedef bool (*kvmi_tdp_fn)(u64 *entry, int level);
+typedef bool (*kvmi_tdp_fn)(struct kvmi_tree *view, u64 *entry, int level);
 
-static bool kvmi_tdp_walk(u64 *table, int level, gfn_t base, gfn_t start,
-			  gfn_t end, kvmi_tdp_fn fn)
+static bool kvmi_tdp_walk(struct kvmi_tree *view, u64 *table, int level,
+			  gfn_t base, gfn_t start, gfn_t end, kvmi_tdp_fn fn)
 {
 	gfn_t step = kvmi_tdp_pages(level);
 	bool ret = false;
@@ -266,9 +334,9 @@ static bool kvmi_tdp_walk(u64 *table, int level, gfn_t base, gfn_t start,
 		if (!READ_ONCE(table[i]))
 			continue;
 		if (level == 1 || (table[i] & PTE_LARGE))
-			ret |= fn(&table[i], level);
+			ret |= fn(view, &table[i], level);
 		else
-			ret |= kvmi_tdp_walk(kvmi_tdp_table(table[i]),
+			ret |= kvmi_tdp_walk(view, kvmi_tdp_table(table[i]),
 					     level - 1, gfn, start, end, fn);
 	}
 	return ret;
@@ -284,19 +352,32 @@ static bool kvmi_tdp_walk(u64 *table, int level, gfn_t base, gfn_t start,
  */
 bool kvmi_tdp_zap(struct kvmi_tree *view, gfn_t start, gfn_t end)
 {
-	return kvmi_tdp_walk(view->root, view->level, 0, start, end,
+	return kvmi_tdp_walk(view, view->root, view->level, 0, start, end,
 			     kvmi_tdp_zap_entry);
 }
 
-static bool kvmi_tdp_test_entry(u64 *entry, int level)
+static bool kvmi_tdp_test_alias(struct kvmi_tree *view, u64 *entry, int level)
 {
 	return READ_ONCE(*entry) & kvmi_tdp_accessed();
 }
 
-static bool kvmi_tdp_age_entry(u64 *entry, int level)
+static bool kvmi_tdp_test_entry(struct kvmi_tree *view, u64 *entry, int level)
+{
+	return !(*entry & KVMI_TDP_ALIAS) &&
+	       kvmi_tdp_test_alias(view, entry, level);
+}
+
+static bool kvmi_tdp_clear_alias(struct kvmi_tree *view, u64 *entry, int level)
 {
 	return test_and_clear_bit(ilog2(kvmi_tdp_accessed()),
 				  (unsigned long *)entry);
+}
+
+/* What stands at a gfn, but is another page, says nothing of it. */
+static bool kvmi_tdp_clear_entry(struct kvmi_tree *view, u64 *entry, int level)
+{
+	return !(*entry & KVMI_TDP_ALIAS) &&
+	       kvmi_tdp_clear_alias(view, entry, level);
 }
 
 /**
@@ -310,8 +391,135 @@ static bool kvmi_tdp_age_entry(u64 *entry, int level)
  */
 bool kvmi_tdp_age(struct kvmi_tree *view, gfn_t start, gfn_t end, bool clear)
 {
-	return kvmi_tdp_walk(view->root, view->level, 0, start, end,
-			     clear ? kvmi_tdp_age_entry : kvmi_tdp_test_entry);
+	return kvmi_tdp_walk(view, view->root, view->level, 0, start, end,
+			     clear ? kvmi_tdp_clear_entry :
+				     kvmi_tdp_test_entry);
+}
+
+/**
+ * kvmi_tdp_age_alias - the same, of what is shown at a gfn
+ * @view: the view; vm->view_lock held
+ * @gfn: guest frame number
+ * @clear: forget it
+ *
+ * Return: true if so.
+ */
+bool kvmi_tdp_age_alias(struct kvmi_tree *view, gfn_t gfn, bool clear)
+{
+	return kvmi_tdp_walk(view, view->root, view->level, 0, gfn, gfn + 1,
+			     clear ? kvmi_tdp_clear_alias :
+				     kvmi_tdp_test_alias);
+}
+
+/* A view's leaf, or the part of it that KVM maps by a smaller one. */
+static bool kvmi_tdp_same(u64 entry, int level, gfn_t gfn,
+			  const struct kvmi_tdp_leaf *leaf, u32 access)
+{
+	u64 kvm = leaf->spte;
+
+	entry = kvmi_tdp_small(entry, gfn, level, 1);
+	kvm = kvmi_tdp_small(kvm, gfn, leaf->level, 1);
+	if ((entry ^ kvm) & (PTE_ADDR_MASK | sme_me_mask | kvmi_ops->spte_type))
+		return false;
+	return !(kvmi_ops->spte_access(entry) &
+		 ~(kvmi_ops->spte_access(kvm) & access));
+}
+
+/* What a leaf shows that is there in another page's place. */
+static bool kvmi_tdp_same_alias(struct kvmi_tree *view, u64 entry, gfn_t gfn,
+				struct kvmi_tdp_check *check)
+{
+	struct kvmi_alias *alias = kvmi_alias_find(view, gfn);
+	u32 access = kvmi_view_access(view, gfn);
+	struct kvmi_tdp_leaf leaf = {};
+
+	if (!alias || !(entry & KVMI_TDP_ALIAS) ||
+	    !(entry & KVMI_TDP_OWN) != !alias->own)
+		return false;
+	if (alias->own) {
+		leaf.spte = kvmi_ops->spte_own(__pa(alias->own->data));
+		leaf.level = 1;
+	} else if (!check->level ||
+		   !kvmi_tdp_lookup(check->root, check->level, alias->source,
+				    &leaf)) {
+		check->alone++;
+		return true;
+	}
+	return kvmi_tdp_same(entry, 1, alias->source, &leaf, access);
+}
+
+static void kvmi_tdp_check_leaf(struct kvmi_tree *view, u64 entry, int level,
+				gfn_t gfn, struct kvmi_tdp_check *check)
+{
+	gfn_t end = gfn + kvmi_tdp_pages(level);
+	struct kvmi_tdp_leaf leaf;
+	bool there = false;
+
+	check->leaves++;
+	if ((entry & KVMI_TDP_ALIAS) ||
+	    (level == 1 && kvmi_alias_find(view, gfn))) {
+		if (!kvmi_tdp_same_alias(view, entry, gfn, check) &&
+		    !check->wrong++)
+			check->gfn = gfn;
+		return;
+	}
+	for (; gfn < end; gfn += kvmi_tdp_pages(min(leaf.level, level))) {
+		leaf.level = 1;
+		if (!check->level ||
+		    !kvmi_tdp_lookup(check->root, check->level, gfn, &leaf)) {
+			/* What KVM has none of, it has by no smaller part. */
+			leaf.level = 1;
+			continue;
+		}
+		there = true;
+		if (kvmi_tdp_same(entry, level, gfn, &leaf,
+				  kvmi_view_access(view, gfn)))
+			continue;
+		if (!check->wrong++)
+			check->gfn = gfn;
+		return;
+	}
+	if (!there)
+		check->alone++;
+}
+
+static void kvmi_tdp_check_table(struct kvmi_tree *view, u64 *table, int level,
+				 gfn_t base, struct kvmi_tdp_check *check)
+{
+	gfn_t step = kvmi_tdp_pages(level);
+	unsigned int i;
+	gfn_t gfn;
+	u64 entry;
+
+	i = check->next > base ? (check->next - base) / step : 0;
+	for (; i < PTE_COUNT && check->budget; i++) {
+		gfn = base + i * step;
+		entry = READ_ONCE(table[i]);
+		if (entry && level > 1 && !(entry & PTE_LARGE)) {
+			kvmi_tdp_check_table(view, kvmi_tdp_table(entry),
+					     level - 1, gfn, check);
+			/* It may have stopped within. */
+			if (!check->budget && check->next < gfn + step)
+				return;
+		} else if (entry) {
+			kvmi_tdp_check_leaf(view, entry, level, gfn, check);
+			check->budget--;
+		}
+		check->next = max(check->next, gfn + step);
+	}
+}
+
+/**
+ * kvmi_tdp_check - compare a view's leaves with KVM's
+ * @view: the view; vm->view_lock held, and kvm->mmu_lock for writing
+ * @check: what is compared with, and where; what was found is added
+ *
+ * Return: true if there are more.
+ */
+bool kvmi_tdp_check(struct kvmi_tree *view, struct kvmi_tdp_check *check)
+{
+	kvmi_tdp_check_table(view, view->root, view->level, 0, check);
+	return !check->budget;
 }
 
 static void kvmi_tdp_free_table(u64 *table, int level)

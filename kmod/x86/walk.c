@@ -8,6 +8,8 @@
  * garbage: each entry is read once, as a processor reads it, and the depth is
  * that of the paging mode, so that tables may point wherever they like.
  */
+#include <linux/uaccess.h>
+
 #include "../hook.h"
 
 #define PTE_P		BIT_ULL(0)
@@ -260,4 +262,50 @@ int kvmi_walk(const struct kvmi_walk *walk, struct kvmi_mem *mem,
 	if (rights & PTE_U)
 		tr->out_flags |= KVMI_TRANSLATION_USER;
 	return 0;
+}
+
+/* Where a gpa is in the VMM's memory, or NULL. */
+static const void __user *kvmi_walk_user(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	gfn_t gfn = gpa >> PAGE_SHIFT;
+	struct kvm_memory_slot *slot;
+
+	slot = __gfn_to_memslot(kvm_vcpu_memslots(vcpu), gfn);
+	if (!slot || (slot->flags & KVM_MEMSLOT_INVALID))
+		return NULL;
+	return (const void __user *)(__gfn_to_hva_memslot(slot, gfn) +
+				     offset_in_page(gpa));
+}
+
+/**
+ * kvmi_walk_fetch - where a vCPU fetches instructions from
+ * @vcpu: loaded, in long mode, in no nested guest; called on its thread, kvm->srcu
+ *	held; may sleep
+ * @gva: virtual address
+ * @gpa: set to the physical one
+ *
+ * What KVM's walk does, but for a fifth of the cost; and as above without a trace.
+ * Rights and reserved bits do not matter, as the CPU itself is about to fetch.
+ *
+ * Return: where it is in the VMM's memory, or NULL.
+ */
+const void __user *kvmi_walk_fetch(struct kvm_vcpu *vcpu, u64 gva, gpa_t *gpa)
+{
+	int level = vcpu->arch.cr4 & X86_CR4_LA57 ? 5 : 4;
+	u64 entry = kvmi_regs_cr3(vcpu);
+	const u64 __user *ptr;
+	u32 shift;
+
+	for (;; level--) {
+		shift = PAGE_SHIFT + (level - 1) * 9;
+		ptr = kvmi_walk_user(vcpu, (entry & PTE_ADDR) +
+				     (gva >> shift & 511) * sizeof(u64));
+		if (!ptr || __get_user(entry, ptr) || !(entry & PTE_P))
+			return NULL;
+		if (level == 1 || (level <= 3 && (entry & PTE_PS)))
+			break;
+	}
+	*gpa = (entry & PTE_ADDR & ~(BIT_ULL(shift) - 1)) |
+	       (gva & (BIT_ULL(shift) - 1));
+	return kvmi_walk_user(vcpu, *gpa);
 }

@@ -36,8 +36,9 @@
  * EOPNOTSUPP    the value is right, and not supported by this kernel, this CPU or
  *               this VM; KVMI_GET_CAPS says so beforehand where it can
  * EFAULT        an address of the caller is not accessible
- * ENOENT        no such vCPU, view, memory slot or event
- * EBUSY         somebody else has it: the VM is controlled by another session
+ * ENOENT        no such vCPU, view, page, memory slot or event
+ * EBUSY         somebody else has it: the VM is controlled by another session; a
+ *               frame number is taken
  * EAGAIN        not now: call again. Nothing was changed, but for what an
  *               ``out_`` member says
  * EINTR         a signal came first: call again. Nothing was changed, but for
@@ -54,7 +55,7 @@
  * ENXIO         the guest-physical address is not backed by memory
  * EADDRNOTAVAIL the guest's page tables do not map the virtual address
  * ENOMEM        out of memory; nothing was changed
- * ENOSPC        a limit of kvmi is reached (views, MSRs, ring size), or the
+ * ENOSPC        a limit of kvmi is reached (views, pages, MSRs, ring size), or the
  *               caller's buffer is too small
  * ECANCELED     kvmi_ring_header.last_error only: the event was overtaken, see
  *               KVMI_EVENT_CANCELLED
@@ -107,16 +108,33 @@
 #define KVMI_VIEW_SWITCH	_IO(KVMI_IOC_TYPE, 0x32)
 #define KVMI_ACCESS_SET		_IO(KVMI_IOC_TYPE, 0x33)
 #define KVMI_ACCESS_GET		_IO(KVMI_IOC_TYPE, 0x34)
+#define KVMI_GET_VIEWS		_IO(KVMI_IOC_TYPE, 0x35)
+#define KVMI_VIEW_CHECK		_IO(KVMI_IOC_TYPE, 0x36)
+#define KVMI_REMAP		_IO(KVMI_IOC_TYPE, 0x37)
+#define KVMI_PAGE_ALLOC		_IO(KVMI_IOC_TYPE, 0x38)
+#define KVMI_PAGE_FREE		_IO(KVMI_IOC_TYPE, 0x39)
+#define KVMI_WATCH_BYTES	_IO(KVMI_IOC_TYPE, 0x3a)
+#define KVMI_VIEW_LINK		_IO(KVMI_IOC_TYPE, 0x3b)
+#define KVMI_BREAKPOINT_SET	_IO(KVMI_IOC_TYPE, 0x3c)
+#define KVMI_BREAKPOINT_CLEAR	_IO(KVMI_IOC_TYPE, 0x3d)
+#define KVMI_BREAKPOINT_GET	_IO(KVMI_IOC_TYPE, 0x3e)
+#define KVMI_SNAPSHOT		_IO(KVMI_IOC_TYPE, 0x3f)
 #define KVMI_INJECT		_IO(KVMI_IOC_TYPE, 0x40)
 #define KVMI_BATCH		_IO(KVMI_IOC_TYPE, 0x41)
+#define KVMI_GET_EXITS		_IO(KVMI_IOC_TYPE, 0x42)
 
 /** KVMI_VCPU_ALL - every vCPU of the VM, where a vCPU index is asked for */
 #define KVMI_VCPU_ALL		0xffffffffU
 /** KVMI_VCPU_NONE - no vCPU, where a vCPU index is asked for */
 #define KVMI_VCPU_NONE		0xfffffffeU
 
+/** KVMI_VCPU_VM - the VM itself, where a vCPU index is asked for: its own ring */
+#define KVMI_VCPU_VM		0xfffffffdU
+
 /** KVMI_VIEW_DEFAULT - KVM's own second-level page table; cannot be changed */
 #define KVMI_VIEW_DEFAULT	0
+/** KVMI_VIEW_ALL - every view but the default one, where a view is asked for */
+#define KVMI_VIEW_ALL		0xffffffffU
 
 /* ---- capabilities ------------------------------------------------------ */
 
@@ -159,6 +177,17 @@ enum kvmi_vendor {
 #define KVMI_FEATURE_NETLINK	(1ULL << 16)	/* kvmi_netlink.h */
 #define KVMI_FEATURE_BATCH	(1ULL << 17)	/* KVMI_BATCH */
 #define KVMI_FEATURE_HOLD	(1ULL << 18)	/* KVMI_HOLD, KVMI_ATTACH_PAUSED */
+#define KVMI_FEATURE_STOP_CLOCKS (1ULL << 19)	/* KVMI_POLICY_STOP_CLOCKS */
+#define KVMI_FEATURE_VIEW_INFO	(1ULL << 20)	/* KVMI_GET_VIEWS, KVMI_VIEW_CHECK */
+#define KVMI_FEATURE_REMAP	(1ULL << 21)	/* KVMI_REMAP, KVMI_PAGE_*, reads by view */
+#define KVMI_FEATURE_RELAX	(1ULL << 22)	/* KVMI_ACCESS_TO_* */
+#define KVMI_FEATURE_NO_WALKS	(1ULL << 23)	/* KVMI_VIEW_F_NO_WALKS */
+#define KVMI_FEATURE_ELEMENTS	(1ULL << 24)	/* KVMI_CONTROL_ELEMENTS */
+#define KVMI_FEATURE_BYTES	(1ULL << 25)	/* KVMI_WATCH_BYTES */
+#define KVMI_FEATURE_LINK	(1ULL << 26)	/* KVMI_VIEW_LINK */
+#define KVMI_FEATURE_SNAPSHOT	(1ULL << 27)	/* KVMI_SNAPSHOT */
+#define KVMI_FEATURE_STAND_IN	(1ULL << 28)	/* KVMI_REPLY_STAND_IN */
+#define KVMI_FEATURE_BREAKPOINTS (1ULL << 29)	/* KVMI_BREAKPOINT_* */
 
 /**
  * struct kvmi_caps - argument of KVMI_GET_CAPS
@@ -476,9 +505,17 @@ enum kvmi_on_close {
 };
 
 /**
+ * KVMI_POLICY_STOP_CLOCKS - while the session has all vCPUs of the VM stand, by
+ *	KVMI_PAUSE with KVMI_VCPU_ALL or by an event with KVMI_CONTROL_STOP, the
+ *	guest's TSCs, kvmclock and TSC-deadline timers stand still; for stops that
+ *	begin after this call. EOPNOTSUPP where the host's TSC is not stable.
+ */
+#define KVMI_POLICY_STOP_CLOCKS	(1U << 0)
+
+/**
  * struct kvmi_policy - argument of KVMI_SET_POLICY
  * @size: sizeof(struct kvmi_policy)
- * @flags: must be 0
+ * @flags: KVMI_POLICY_STOP_CLOCKS, or 0
  * @timeout_ms: how long a vCPU waits for an answer before @default_action is
  *	taken; 0 (the default): for as long as the session lives. At most
  *	86,400,000. It is exact to a tenth, and to 10 ms. An event that is open
@@ -514,6 +551,10 @@ struct kvmi_policy {
  * @out_unread: bytes in the rings that the tool has not consumed, of all kinds
  * @out_open: events that wait for an answer now
  * @pad: 0
+ * @out_counted: events of KVMI_MODE_COUNT
+ *
+ * Each session has its own figures; the waits are those for the session that
+ * controls the VM.
  */
 struct kvmi_stats {
 	__u32 size;
@@ -527,11 +568,52 @@ struct kvmi_stats {
 	__aligned_u64 out_unread;
 	__u32 out_open;
 	__u32 pad;
+	__aligned_u64 out_counted;
+};
+
+/** KVMI_EXIT_OTHER - as kvmi_exit_count.reason: all that have no counter of their own */
+#define KVMI_EXIT_OTHER		0xffffffffU
+
+/**
+ * struct kvmi_exit_count - how many exits of a reason there were
+ * @reason: as in kvmi_x86_ev_exit, or KVMI_EXIT_OTHER
+ * @pad: 0
+ * @count: that many
+ */
+struct kvmi_exit_count {
+	__u32 reason;
+	__u32 pad;
+	__aligned_u64 count;
+};
+
+/**
+ * struct kvmi_exits - argument of KVMI_GET_EXITS
+ * @size: sizeof(struct kvmi_exits)
+ * @flags: must be 0
+ * @vcpu: index of the vCPU, or KVMI_VCPU_ALL for the sum
+ * @nr: room in the array
+ * @counts: address of an array of struct kvmi_exit_count, filled in order of reason
+ * @out_nr: reasons of which there was an exit; more than @nr means that only @nr
+ *	were stored
+ * @pad: 0
+ *
+ * What the session has counted by KVMI_EVENT_X86_EXIT with KVMI_MODE_COUNT, since it
+ * first asked for that. Reasons that processors have today have a counter each.
+ */
+struct kvmi_exits {
+	__u32 size;
+	__u32 flags;
+	__u32 vcpu;
+	__u32 nr;
+	__aligned_u64 counts;
+	__u32 out_nr;
+	__u32 pad;
 };
 
 /* Bits of kvmi_reset.what. */
 #define KVMI_RESET_EVENTS	(1U << 0)	/* all off, none open, no steps, no rates */
-#define KVMI_RESET_VIEWS	(1U << 1)	/* all destroyed */
+/* All destroyed, pages of KVMI_PAGE_ALLOC freed, those of KVMI_BREAKPOINT_SET cleared. */
+#define KVMI_RESET_VIEWS	(1U << 1)
 #define KVMI_RESET_INJECT	(1U << 2)	/* what KVM has not got yet */
 #define KVMI_RESET_PAUSES	(1U << 3)
 #define KVMI_RESET_POLICY	(1U << 4)
@@ -594,7 +676,7 @@ struct kvmi_narrow {
  * struct kvmi_get_ring - argument of KVMI_GET_RING
  * @size: sizeof(struct kvmi_get_ring)
  * @flags: must be 0
- * @vcpu: index of the vCPU
+ * @vcpu: index of the vCPU, or KVMI_VCPU_VM
  * @eventfd: descriptor of an eventfd(2) that is signalled when a record is
  *	posted, or -1; replaces one given before
  * @out_header_offset: where to mmap(2) the kernel's part on the session
@@ -637,7 +719,7 @@ enum kvmi_ring_state {
  * struct kvmi_ring_header - the kernel's part of a ring, read-only to the tool
  * @size: sizeof(struct kvmi_ring_header) as the kernel knows it
  * @version: KVMI_ABI_VERSION
- * @vcpu: index of the vCPU
+ * @vcpu: index of the vCPU, or KVMI_VCPU_VM
  * @state: enum kvmi_ring_state
  * @data_offset: bytes from this header to the records
  * @data_size: bytes of the records' area, a power of two
@@ -690,9 +772,28 @@ struct kvmi_ring_header {
  *	after every instruction while enabled, or once after KVMI_REPLY_STEP
  * @KVMI_EVENT_INJECTED: what was injected has been delivered, or is lost: on x86
  *	struct kvmi_x86_ev_injected; KVMI_MODE_ASYNC only
- * @KVMI_EVENT_X86_CR: write of a control register: struct kvmi_x86_ev_cr
+ * @KVMI_EVENT_VM: something has become of the VM, or is about to: struct kvmi_ev_vm;
+ *	on the VM's own ring
+ * @KVMI_EVENT_VCPU: the vCPU was reset, started, halted: struct kvmi_ev_vcpu;
+ *	KVMI_MODE_SYNC is not for it
+ * @KVMI_EVENT_HYPERCALL: a hypercall: struct kvmi_ev_hypercall
+ * @KVMI_EVENT_MMIO: a read from or write to a device, with its data: struct
+ *	kvmi_ev_mmio; KVMI_MODE_SYNC is not for it
+ * @KVMI_EVENT_X86_CR: access to a control register: struct kvmi_x86_ev_cr
  * @KVMI_EVENT_X86_MSR: RDMSR or WRMSR: struct kvmi_x86_ev_msr
  * @KVMI_EVENT_X86_CPUID: CPUID: struct kvmi_x86_ev_cpuid
+ * @KVMI_EVENT_X86_XSETBV: XSETBV: struct kvmi_x86_ev_xsetbv
+ * @KVMI_EVENT_X86_DR: MOV to or from a debug register: struct kvmi_x86_ev_dr
+ * @KVMI_EVENT_X86_EXCEPTION: an exception of the guest, before its delivery: struct
+ *	kvmi_x86_ev_exception
+ * @KVMI_EVENT_X86_DTABLE: a descriptor-table register is read or written: struct
+ *	kvmi_x86_ev_dtable
+ * @KVMI_EVENT_X86_IO: IN, OUT, INS, OUTS: struct kvmi_x86_ev_io
+ * @KVMI_EVENT_X86_INSN: one of some other instructions, or what has no instruction
+ *	of its own: struct kvmi_x86_ev_insn
+ * @KVMI_EVENT_X86_DELIVERY: an event was injected into the guest: struct
+ *	kvmi_x86_ev_delivery; KVMI_MODE_SYNC is not for it
+ * @KVMI_EVENT_X86_EXIT: any exit: struct kvmi_x86_ev_exit
  *
  * Kinds below 32 exist on every architecture.
  */
@@ -703,9 +804,21 @@ enum kvmi_event_kind {
 	KVMI_EVENT_BREAKPOINT = 3,
 	KVMI_EVENT_STEP = 4,
 	KVMI_EVENT_INJECTED = 5,
+	KVMI_EVENT_VM = 6,
+	KVMI_EVENT_VCPU = 7,
+	KVMI_EVENT_HYPERCALL = 8,
+	KVMI_EVENT_MMIO = 9,
 	KVMI_EVENT_X86_CR = 32,
 	KVMI_EVENT_X86_MSR = 33,
 	KVMI_EVENT_X86_CPUID = 34,
+	KVMI_EVENT_X86_XSETBV = 35,
+	KVMI_EVENT_X86_DR = 36,
+	KVMI_EVENT_X86_EXCEPTION = 37,
+	KVMI_EVENT_X86_DTABLE = 38,
+	KVMI_EVENT_X86_IO = 39,
+	KVMI_EVENT_X86_INSN = 40,
+	KVMI_EVENT_X86_DELIVERY = 41,
+	KVMI_EVENT_X86_EXIT = 42,
 };
 
 /* Bits of kvmi_event.flags. */
@@ -718,7 +831,7 @@ enum kvmi_event_kind {
  *	a multiple of 8
  * @kind: enum kvmi_event_kind
  * @flags: KVMI_EVENT_F_*
- * @vcpu: index of the vCPU
+ * @vcpu: index of the vCPU, or KVMI_VCPU_VM
  * @header: bytes of this header, behind which the payload stands: at least
  *	sizeof(struct kvmi_event), more where a kernel has more to say; a multiple
  *	of 8
@@ -768,6 +881,9 @@ struct kvmi_ev_cancelled {
 /* Bits of kvmi_ev_access.flags. */
 #define KVMI_ACCESS_F_GVA	(1U << 0)	/* gva is valid */
 #define KVMI_ACCESS_F_WALK	(1U << 1)	/* by the walk of the guest's page tables */
+#define KVMI_ACCESS_F_GONE	(1U << 2)	/* what the view shows there is no more */
+#define KVMI_ACCESS_F_RELAXED	(1U << 3)	/* rights have changed: KVMI_ACCESS_TO_* */
+#define KVMI_ACCESS_F_CHANGED	(1U << 4)	/* watched bytes have: KVMI_WATCH_BYTES */
 
 /**
  * struct kvmi_ev_access - payload of KVMI_EVENT_ACCESS
@@ -778,6 +894,9 @@ struct kvmi_ev_cancelled {
  * @allowed: KVMI_ACCESS_*: what the view allows on this page
  * @flags: KVMI_ACCESS_F_*
  * @pad: 0
+ * @old_value: with KVMI_ACCESS_F_CHANGED: the 8 bytes at @gpa, a multiple of 8, before
+ *	the instruction; the first of which watched ones have changed
+ * @new_value: and after it
  */
 struct kvmi_ev_access {
 	__aligned_u64 gpa;
@@ -786,18 +905,28 @@ struct kvmi_ev_access {
 	__u32 allowed;
 	__u32 flags;
 	__u32 pad;
+	__aligned_u64 old_value;
+	__aligned_u64 new_value;
 };
+
+/* Bits of kvmi_ev_breakpoint.flags. */
+#define KVMI_BREAKPOINT_F_SET	(1U << 0)	/* it is one of KVMI_BREAKPOINT_SET */
 
 /**
  * struct kvmi_ev_breakpoint - payload of KVMI_EVENT_BREAKPOINT
  * @pc: program counter (on x86 RIP) of the breakpoint instruction
  * @insn_len: its length, bytes
- * @pad: 0
+ * @flags: KVMI_BREAKPOINT_F_*
+ * @gpa: with KVMI_BREAKPOINT_F_SET: its guest-physical address; else 0
+ *
+ * With KVMI_BREAKPOINT_F_SET, KVMI_ACTION_CONTINUE does not give it to the guest, but
+ * executes one instruction on the default view; KVMI_ACTION_SKIP is refused.
  */
 struct kvmi_ev_breakpoint {
 	__aligned_u64 pc;
 	__u32 insn_len;
-	__u32 pad;
+	__u32 flags;
+	__aligned_u64 gpa;
 };
 
 /* Bits of kvmi_ev_step.flags. */
@@ -816,16 +945,143 @@ struct kvmi_ev_step {
 };
 
 /**
+ * enum kvmi_vm_change - what has become of a VM
+ * @KVMI_VM_SLOT_CREATED: it has a new memory slot
+ * @KVMI_VM_SLOT_DELETED: it has one less
+ * @KVMI_VM_SLOT_MOVED: one is at another address
+ * @KVMI_VM_SLOT_FLAGS: one has other flags
+ * @KVMI_VM_VCPU_CREATED: a new vCPU begins to run
+ * @KVMI_VM_LEAVING: the VMM is about to have writes to the largest memory slot
+ *	logged, as it does when it migrates or saves the VM: what a tool has changed
+ *	in guest memory should be taken back now. With KVMI_MODE_SYNC the VMM's thread
+ *	waits for the answer, KVMI_ACTION_CONTINUE, for as long as KVMI_SET_POLICY
+ *	says, but 10 seconds at most.
+ * @KVMI_VM_STAYING: that has ended, and the VM is here still
+ * @KVMI_VM_GONE: it is no more; the last record
+ *
+ * In this order as the index of KVMI_CONTROL_EVENT.
+ */
+enum kvmi_vm_change {
+	KVMI_VM_SLOT_CREATED = 1,
+	KVMI_VM_SLOT_DELETED = 2,
+	KVMI_VM_SLOT_MOVED = 3,
+	KVMI_VM_SLOT_FLAGS = 4,
+	KVMI_VM_VCPU_CREATED = 5,
+	KVMI_VM_LEAVING = 6,
+	KVMI_VM_STAYING = 7,
+	KVMI_VM_GONE = 8,
+};
+
+/**
+ * struct kvmi_ev_vm - payload of KVMI_EVENT_VM
+ * @change: enum kvmi_vm_change
+ * @slot: id of the memory slot, where it is about one; the next five likewise
+ * @gfn: its first guest frame number; of one that is gone, where it was
+ * @nr_pages: its 4 KiB pages
+ * @old_gfn: as @gfn, before
+ * @flags: KVMI_SLOT_*
+ * @old_flags: as @flags, before
+ * @vcpu: index of the vCPU, where it is about one
+ * @pad: 0
+ */
+struct kvmi_ev_vm {
+	__u32 change;
+	__u32 slot;
+	__aligned_u64 gfn;
+	__aligned_u64 nr_pages;
+	__aligned_u64 old_gfn;
+	__u32 flags;
+	__u32 old_flags;
+	__u32 vcpu;
+	__u32 pad;
+};
+
+/**
+ * enum kvmi_vcpu_change - what has become of a vCPU
+ * @KVMI_VCPU_INIT: it was reset, by INIT
+ * @KVMI_VCPU_STARTED: it was started, on x86 by a SIPI
+ * @KVMI_VCPU_HALTS: it has executed HLT, and waits
+ * @KVMI_VCPU_WAKES: it runs again
+ * @KVMI_VCPU_RESET: the VMM has set it to the state after a reset
+ * @KVMI_VCPU_SMM: on x86: it enters system management mode
+ * @KVMI_VCPU_SMM_LEFT: and is back
+ */
+enum kvmi_vcpu_change {
+	KVMI_VCPU_INIT = 1,
+	KVMI_VCPU_STARTED = 2,
+	KVMI_VCPU_HALTS = 3,
+	KVMI_VCPU_WAKES = 4,
+	KVMI_VCPU_RESET = 5,
+	KVMI_VCPU_SMM = 6,
+	KVMI_VCPU_SMM_LEFT = 7,
+};
+
+/**
+ * struct kvmi_ev_vcpu - payload of KVMI_EVENT_VCPU
+ * @change: enum kvmi_vcpu_change, which is the index of KVMI_CONTROL_EVENT
+ * @pad: 0
+ * @pc: program counter; KVMI_VCPU_STARTED: where it starts
+ */
+struct kvmi_ev_vcpu {
+	__u32 change;
+	__u32 pad;
+	__aligned_u64 pc;
+};
+
+/**
+ * KVMI_HYPERCALL - number of hypercalls for tools, by which no hypervisor is called
+ *
+ * A guest asks a tool, which answers KVMI_ACTION_SKIP with registers set. Where
+ * nobody watches, KVM refuses it (on x86 -1000 in RAX, KVM_ENOSYS, or -1, KVM_EPERM,
+ * outside of ring 0).
+ */
+#define KVMI_HYPERCALL		0x4b564d49U
+
+/**
+ * struct kvmi_ev_hypercall - payload of KVMI_EVENT_HYPERCALL
+ * @nr: number; its lower 32 bits are the index of KVMI_CONTROL_EVENT
+ * @args: arguments: on x86 RBX, RCX, RDX, RSI as KVM has them (and RDI, R8)
+ * @privilege: on x86 the ring that it comes from
+ * @insn_len: length of the instruction, or 0 if it is not known
+ */
+struct kvmi_ev_hypercall {
+	__aligned_u64 nr;
+	__aligned_u64 args[6];
+	__u32 privilege;
+	__u32 insn_len;
+};
+
+/* Bits of kvmi_ev_mmio.flags. */
+#define KVMI_MMIO_WRITE		(1U << 0)
+
+/**
+ * struct kvmi_ev_mmio - payload of KVMI_EVENT_MMIO
+ * @gpa: guest-physical address; its frame number, lower 32 bits, is the index of
+ *	KVMI_CONTROL_EVENT
+ * @value: what is written, or was read; of more than 8 bytes the first 8
+ * @bytes: how many
+ * @flags: KVMI_MMIO_*
+ */
+struct kvmi_ev_mmio {
+	__aligned_u64 gpa;
+	__aligned_u64 value;
+	__u32 bytes;
+	__u32 flags;
+};
+
+/**
  * enum kvmi_event_mode - how events of a kind are delivered
  * @KVMI_MODE_OFF: not at all
  * @KVMI_MODE_SYNC: the vCPU waits for the answer
  * @KVMI_MODE_ASYNC: a record is posted and the vCPU goes on at once; if the ring
  *	is full the record is dropped and counted
+ * @KVMI_MODE_COUNT: counted (kvmi_stats.out_counted), and nothing else
  */
 enum kvmi_event_mode {
 	KVMI_MODE_OFF = 0,
 	KVMI_MODE_SYNC = 1,
 	KVMI_MODE_ASYNC = 2,
+	KVMI_MODE_COUNT = 3,
 };
 
 /* Bits of kvmi_control_event.flags. */
@@ -835,24 +1091,38 @@ enum kvmi_event_mode {
  * time the second one is posted when the first is answered.
  */
 #define KVMI_CONTROL_STOP	(1U << 0)
+/*
+ * KVMI_EVENT_X86_IO: INS and OUTS give an event for each element, not for each
+ * instruction: KVMI_X86_IO_ELEMENT. Not with KVMI_MODE_OFF; for all of the kind, as
+ * the last call said. While one session wants it of a vCPU, all have it so.
+ */
+#define KVMI_CONTROL_ELEMENTS	(1U << 1)
 
 /**
  * struct kvmi_control_event - argument of KVMI_CONTROL_EVENT
  * @size: sizeof(struct kvmi_control_event)
  * @flags: KVMI_CONTROL_*
- * @vcpu: index of the vCPU, or KVMI_VCPU_ALL (then also for vCPUs to come)
+ * @vcpu: index of the vCPU, or KVMI_VCPU_ALL (then also for vCPUs to come);
+ *	KVMI_EVENT_VM: KVMI_VCPU_VM, or KVMI_VCPU_ALL
  * @kind: enum kvmi_event_kind
  * @mode: enum kvmi_event_mode
  * @regs: KVMI_REGS_*: register sets to come along with the record
- * @index: which register: the number of the control register (3 or 4), the index
- *	of the MSR; 0 for other kinds
- * @access: for MSRs KVMI_ACCESS_R, KVMI_ACCESS_W or both; 0 for other kinds
- * @mask: bits of the register that matter; must be 0 (all) so far
+ * @index: which: the number of the register, the index of the MSR, the port, vector,
+ *	instruction, exit reason, as the kind's payload says; 0 for kinds that have
+ *	none
+ * @access: KVMI_ACCESS_R, KVMI_ACCESS_W or both, for registers, MSRs and ports (IN
+ *	is R); of control registers 0 means KVMI_ACCESS_W; 0 for kinds that have none
+ * @mask: of kinds that have an old and a new value: told only if one of these bits
+ *	changes; 0: every time. Of a read no bit changes.
  * @rate: how many events of the kind a second are told of each vCPU, 0 for all; the
  *	others are as if the kind was off, and counted as dropped. Not for
  *	KVMI_EVENT_STEP; of control registers and MSRs all together
  * @burst: with @rate: how many may come at once; 0 is as 1
+ * @index_last: the last of a range that begins with @index; 0: @index alone. Of MSRs
+ *	one at a time
+ * @pad: 0
  *
+ * Of ranges that overlap the one set last holds. ENOSPC: more than 256 of a kind.
  * When the call returns, the change is in force on every vCPU concerned.
  * KVMI_EVENT_STEP and KVMI_EVENT_ACCESS take KVMI_MODE_SYNC or KVMI_MODE_ASYNC;
  * an asynchronous KVMI_EVENT_ACCESS lets the access happen (as
@@ -870,6 +1140,8 @@ struct kvmi_control_event {
 	__aligned_u64 mask;
 	__u32 rate;
 	__u32 burst;
+	__u32 index_last;
+	__u32 pad;
 };
 
 /* ---- replies ------------------------------------------------------------- */
@@ -905,12 +1177,52 @@ enum kvmi_action {
 #define KVMI_REPLY_INJECT	(1U << 4)
 /*
  * Write value, or have the guest read it, in place of its own: with
- * KVMI_ACTION_CONTINUE on KVMI_EVENT_X86_CR and KVMI_EVENT_X86_MSR. The guest's
+ * KVMI_ACTION_CONTINUE on writes of control and debug registers and XCR0, on RDMSR and
+ * WRMSR, IN and OUT (no strings), RDTSC, RDTSCP and RDPMC. Of a write the guest's
  * registers do not show it.
  */
 #define KVMI_REPLY_VALUE	(1U << 5)
 /* Set the register sets of sets before the action: all of them, or a bad reply. */
 #define KVMI_REPLY_SETS		(1U << 6)
+
+/*
+ * Execute one instruction with stand_ins in the place of the guest's memory, for this
+ * vCPU alone, and go on where the view stood. Nothing that the view forbids is an event
+ * meanwhile. With KVMI_ACTION_RETRY, without VIEW, STEP, FAST_STEP and INJECT.
+ */
+#define KVMI_REPLY_STAND_IN	(1U << 7)
+
+/* KVMI_REPLY_MAX_STAND_INS - how many in one reply */
+#define KVMI_REPLY_MAX_STAND_INS	4
+/* KVMI_STAND_IN_BYTES - supplied by one of them */
+#define KVMI_STAND_IN_BYTES	64
+/* Bits of kvmi_stand_in.flags. */
+/* What the instruction writes to the page is lost. */
+#define KVMI_STAND_IN_F_DISCARD	(1U << 0)
+
+/**
+ * struct kvmi_stand_in - other memory than the guest's, for one instruction
+ * @gpa: where: guest-physical address, in the guest's RAM or a page of KVMI_PAGE_ALLOC
+ * @len: bytes of @data that stand there, 0 to KVMI_STAND_IN_BYTES, within a page
+ * @flags: KVMI_STAND_IN_F_*, for the whole page
+ * @data: what the instruction reads there, or is: its own bytes
+ *
+ * The page is copied when the answer is acted upon; several may be of one page. Without
+ * KVMI_STAND_IN_F_DISCARD, the bytes of the page that the instruction has changed are
+ * written to the guest's behind it; those that it leaves as they were are not, be they
+ * supplied or not. Other vCPUs see the guest's own memory all the while.
+ *
+ * An instruction that raises an exception has no effect, and the next time that the
+ * guest comes to it there is no stand-in. What KVM itself executes (an operand in MMIO;
+ * MOV to SS and POP SS on AMD while they are stepped) has the guest's memory. Where the
+ * access was made by the delivery of an interrupt or exception, it is let happen.
+ */
+struct kvmi_stand_in {
+	__aligned_u64 gpa;
+	__u32 len;
+	__u32 flags;
+	__u8 data[KVMI_STAND_IN_BYTES];
+};
 
 /* KVMI_REPLY_MAX_SETS - room for register sets in a reply, bytes */
 #define KVMI_REPLY_MAX_SETS	1024
@@ -935,6 +1247,10 @@ enum kvmi_action {
  * @sets: for KVMI_REPLY_SETS: KVMI_REGS_* but KVMI_REGS_GENERAL
  * @pad2: 0
  * @set_data: these, as for KVMI_SET_REGS
+ * @nr_stand_ins: for KVMI_REPLY_STAND_IN: 1 to KVMI_REPLY_MAX_STAND_INS
+ * @pad3: 0
+ * @stand_ins: these. EOPNOTSUPP: the vCPU is on the default view; EBUSY: the
+ *	instruction is executed on another view already; ENXIO: there is no page
  *
  * More may come behind, as the page has room: a kernel that does not know all of
  * @size takes it if the rest is zero.
@@ -957,6 +1273,9 @@ struct kvmi_reply {
 	__u32 sets;
 	__u32 pad2;
 	__u8 set_data[KVMI_REPLY_MAX_SETS] __attribute__((aligned(8)));
+	__u32 nr_stand_ins;
+	__u32 pad3;
+	struct kvmi_stand_in stand_ins[KVMI_REPLY_MAX_STAND_INS];
 };
 
 /* Bits of kvmi_ring_tool.flags. */
@@ -989,8 +1308,9 @@ struct kvmi_ring_tool {
  * struct kvmi_wait - argument of KVMI_WAIT, the reply-and-wait call
  * @size: sizeof(struct kvmi_wait)
  * @flags: KVMI_WAIT_F_*
- * @kick: vCPU whose reply was written, KVMI_VCPU_ALL, or KVMI_VCPU_NONE
- * @wait: vCPU whose ring is to have an unread record before the call returns,
+ * @kick: vCPU whose reply was written, KVMI_VCPU_ALL, KVMI_VCPU_VM, or
+ *	KVMI_VCPU_NONE
+ * @wait: vCPU (or KVMI_VCPU_VM) whose ring is to have an unread record before the call returns,
  *	KVMI_VCPU_ALL for any ring, or KVMI_VCPU_NONE to return at once
  * @timeout_ns: with KVMI_WAIT_F_TIMEOUT: nanoseconds to wait at most; 0 looks
  *	only
@@ -1134,10 +1454,12 @@ struct kvmi_msrs {
  * @buf: address of the caller's buffer
  * @out_done: bytes transferred, also on an error: the error is that of the byte
  *	behind them
+ * @view: what this view shows (KVMI_REMAP), whatever its rights
+ * @pad: 0
  *
- * Guest memory as the guest has it, whatever views say. A write marks the pages
+ * Guest memory as the guest has it, or a view. A write marks the pages
  * dirty for live migration. ENXIO: not backed by memory (MMIO, holes). EROFS:
- * write to a read-only slot.
+ * write to a read-only slot. ENOENT: no such view.
  */
 struct kvmi_phys {
 	__u32 size;
@@ -1146,6 +1468,8 @@ struct kvmi_phys {
 	__aligned_u64 len;
 	__aligned_u64 buf;
 	__aligned_u64 out_done;
+	__u32 view;
+	__u32 pad;
 };
 
 /**
@@ -1209,6 +1533,8 @@ struct kvmi_translation {
  * @pad: 0
  * @space: in which address space
  * @out_space: the same with its root and mode, to be used again
+ * @view: the page tables are those that this view shows (KVMI_REMAP)
+ * @pad2: 0
  *
  * The page tables are read as they stand in memory: the vCPU may have others in
  * its TLB, and the guest may change them meanwhile. Nothing is written to them.
@@ -1223,6 +1549,8 @@ struct kvmi_translate {
 	__u32 pad;
 	struct kvmi_space space;
 	struct kvmi_space out_space;
+	__u32 view;
+	__u32 pad2;
 };
 
 /**
@@ -1259,6 +1587,8 @@ struct kvmi_rw {
  * @out_failed: of these, how many have an @out_error
  * @pad: 0
  * @space: with KVMI_RW_VIRT the address space; else 0
+ * @view: what this view shows, as in kvmi_phys; page tables included
+ * @pad2: 0
  *
  * Each entry is what KVMI_READ_PHYS or KVMI_WRITE_PHYS do. They are done in
  * order, and one that fails says so itself and leaves the others alone. The call
@@ -1275,6 +1605,8 @@ struct kvmi_rw_list {
 	__u32 out_failed;
 	__u32 pad;
 	struct kvmi_space space;
+	__u32 view;
+	__u32 pad2;
 };
 
 /**
@@ -1370,10 +1702,20 @@ struct kvmi_batch {
 
 /* ---- views ----------------------------------------------------------------- */
 
+/* Bits of kvmi_view.flags, for KVMI_VIEW_CREATE. */
+/*
+ * An access by the walk of the guest's page tables (KVMI_ACCESS_F_WALK) to a page that
+ * may be read, but not written, is let happen, and is no event: the processor sets
+ * accessed and dirty bits, or is taken to. The instruction is stepped; whatever else it
+ * does that the view forbids is an event still, save a write of its own to a page table
+ * by which its own addresses are translated.
+ */
+#define KVMI_VIEW_F_NO_WALKS	(1U << 0)
+
 /**
  * struct kvmi_view - argument of KVMI_VIEW_CREATE, _DESTROY and _SWITCH
  * @size: sizeof(struct kvmi_view)
- * @flags: must be 0
+ * @flags: KVMI_VIEW_F_* for KVMI_VIEW_CREATE, else 0
  * @view: the view to destroy or switch to (KVMI_VIEW_DEFAULT goes for a switch);
  *	set by the kernel for KVMI_VIEW_CREATE
  * @default_access: KVMI_VIEW_CREATE: KVMI_ACCESS_* of pages whose access was not
@@ -1398,11 +1740,21 @@ struct kvmi_view {
 /** KVMI_ACCESS_DEFAULT - the page has its view's default access again */
 #define KVMI_ACCESS_DEFAULT	0xff
 
+/*
+ * Rights that change by themselves, once, when the guest first does what they forbid:
+ * it goes on at once, and the KVMI_EVENT_ACCESS that tells it, if that is enabled, is
+ * asynchronous and has KVMI_ACCESS_F_RELAXED.
+ */
+/* With any rights but KVMI_ACCESS_RWX: to KVMI_ACCESS_RWX. */
+#define KVMI_ACCESS_TO_RWX	(1U << 8)
+/* With R and X: by a write, to R and W. */
+#define KVMI_ACCESS_TO_RW	(1U << 9)
+
 /**
  * struct kvmi_access_range - access rights of a range of pages
  * @gfn: first guest frame number
  * @nr_pages: 4 KiB pages, not 0
- * @access: KVMI_ACCESS_*, or KVMI_ACCESS_DEFAULT
+ * @access: KVMI_ACCESS_*, or KVMI_ACCESS_DEFAULT; KVMI_ACCESS_TO_* may go with it
  */
 struct kvmi_access_range {
 	__aligned_u64 gfn;
@@ -1434,6 +1786,300 @@ struct kvmi_access {
 	__aligned_u64 ranges;
 	__u32 out_bad;
 	__u32 pad;
+};
+
+/**
+ * struct kvmi_view_link - argument of KVMI_VIEW_LINK
+ * @size: sizeof(struct kvmi_view_link)
+ * @flags: must be 0
+ * @view: the view, not the default one
+ * @other: another view, not the default one; KVMI_VIEW_DEFAULT: none
+ *
+ * Where @view forbids the guest to execute what @other lets it execute, the vCPU goes
+ * over to @other, and there is no event. So what code sees can depend on where the code
+ * is, on processors that cannot let it be executed without letting it be read. An
+ * instruction that lies in two pages of which each view executes one is stepped on KVM's
+ * own tables. The link ends with either view.
+ */
+struct kvmi_view_link {
+	__u32 size;
+	__u32 flags;
+	__u32 view;
+	__u32 other;
+};
+
+/**
+ * struct kvmi_watch_bytes - argument of KVMI_WATCH_BYTES
+ * @size: sizeof(struct kvmi_watch_bytes)
+ * @flags: must be 0
+ * @view: the view, not the default one
+ * @len: how many bytes, all in one page; 0: no part of the page is meant any more
+ * @gpa: guest-physical address of the first
+ *
+ * Of a page that the view lets the guest read, but not write (KVMI_ACCESS_SET), writes
+ * are let happen, by a step, and told afterwards, if they have changed any of these
+ * bytes: KVMI_EVENT_ACCESS with KVMI_ACCESS_F_CHANGED, whose answer has nothing to let
+ * happen any more. What happens to the other bytes is no event. One range per page.
+ *
+ * Of two vCPUs that write at the same time both may be told of what has changed. An
+ * instruction that writes to two such pages has an event before it writes to the
+ * second one. ENXIO: no memory slot has the page.
+ */
+struct kvmi_watch_bytes {
+	__u32 size;
+	__u32 flags;
+	__u32 view;
+	__u32 len;
+	__aligned_u64 gpa;
+};
+
+/* Bits of kvmi_breakpoint.flags. */
+#define KVMI_BREAKPOINT_COUNT	(1U << 0)	/* it is no event */
+
+/**
+ * struct kvmi_breakpoint - argument of KVMI_BREAKPOINT_SET, _CLEAR and _GET
+ * @size: sizeof(struct kvmi_breakpoint)
+ * @flags: KVMI_BREAKPOINT_SET: KVMI_BREAKPOINT_*; else 0; KVMI_BREAKPOINT_GET stores
+ *	those that it was set with
+ * @gpa: guest-physical address of a software breakpoint (on x86 an INT3)
+ * @out_hits: KVMI_BREAKPOINT_GET, _CLEAR: how often vCPUs have met it since it was set
+ *
+ * This only says that the tool has put a breakpoint into the page that a view shows in
+ * the place of the one at @gpa (KVMI_REMAP). A vCPU that executes it there, with
+ * KVMI_EVENT_BREAKPOINT enabled in any mode, has an event with KVMI_BREAKPOINT_F_SET, or
+ * none with KVMI_BREAKPOINT_COUNT, and unless the answer is another one executes the
+ * instruction that the default view has there, without another vCPU missing the
+ * breakpoint meanwhile. If that is a breakpoint too, it is the guest's.
+ *
+ * Set it before the breakpoint is in the page, and clear it after it is out: the kernel
+ * executes anew what a vCPU has met as a breakpoint and is none any more. EEXIST: it is
+ * set already; ENOENT: it is not; ENXIO: no memory slot has the page; ENOSPC: there are
+ * 1,048,576. KVMI_RESET_VIEWS clears all.
+ */
+struct kvmi_breakpoint {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 gpa;
+	__aligned_u64 out_hits;
+};
+
+/** KVMI_GFN_NONE - no page, or any, where a guest frame number is asked for */
+#define KVMI_GFN_NONE		(~0ULL)
+
+/**
+ * struct kvmi_remap_page - what a view shows in the place of a page
+ * @gfn: guest frame number, of guest memory or of KVMI_PAGE_ALLOC
+ * @source: the page that is shown there: a guest frame number, or one of
+ *	KVMI_PAGE_ALLOC, which comes first where both are; KVMI_GFN_NONE: @gfn
+ *	itself, as before
+ */
+struct kvmi_remap_page {
+	__aligned_u64 gfn;
+	__aligned_u64 source;
+};
+
+/**
+ * struct kvmi_remap - argument of KVMI_REMAP
+ * @size: sizeof(struct kvmi_remap)
+ * @flags: must be 0
+ * @view: the view, not the default one
+ * @nr: pages, 1 to 65,536
+ * @pages: address of an array of @nr struct kvmi_remap_page
+ * @out_bad: index of the page for which the call failed
+ * @pad: 0
+ *
+ * All are remapped, or none. When the call returns, no vCPU sees on the view what
+ * was there before. Rights are those of the page's place, and stay. The guest's
+ * writes go to the source, whose page is marked dirty for a migration. A source that
+ * has itself another one in the view is shown as it is.
+ *
+ * What is shown follows the source: what the host does to its page, what the VMM
+ * does to its slot. While the source has no memory any more, or where it cannot be
+ * written (a read-only slot, a page table of a nested guest that KVM shadows), the
+ * access is a KVMI_EVENT_ACCESS that the view does not allow.
+ *
+ * Only the guest's CPUs see it: KVM's emulator, its paravirtual pages, the VMM and
+ * devices access the guest's own memory. ENXIO: no memory slot has one of the pages;
+ * EOPNOTSUPP: pages that KVM keeps for itself.
+ */
+struct kvmi_remap {
+	__u32 size;
+	__u32 flags;
+	__u32 view;
+	__u32 nr;
+	__aligned_u64 pages;
+	__u32 out_bad;
+	__u32 pad;
+};
+
+/**
+ * enum kvmi_snapshot_op - what KVMI_SNAPSHOT does
+ * @KVMI_SNAPSHOT_TAKE: from now on, keep what was in a page before the guest first
+ *	writes to it on the view. EBUSY: the view has a snapshot. EINVAL: its default
+ *	access has KVMI_ACCESS_W.
+ * @KVMI_SNAPSHOT_RESET: put it back, into all pages that were written since the
+ *	snapshot or the last reset. EBUSY: some vCPU is not paused (KVMI_PAUSE).
+ *	EOVERFLOW: KVMI_SNAPSHOT_F_FULL.
+ * @KVMI_SNAPSHOT_DROP: forget it: memory stays as it is
+ * @KVMI_SNAPSHOT_QUERY: nothing
+ */
+enum kvmi_snapshot_op {
+	KVMI_SNAPSHOT_TAKE = 1,
+	KVMI_SNAPSHOT_RESET = 2,
+	KVMI_SNAPSHOT_DROP = 3,
+	KVMI_SNAPSHOT_QUERY = 4,
+};
+
+/* Bits of kvmi_snapshot.out_flags. */
+#define KVMI_SNAPSHOT_F_FULL	(1U << 0)	/* a page was written that is not kept */
+
+/**
+ * struct kvmi_snapshot - argument of KVMI_SNAPSHOT
+ * @size: sizeof(struct kvmi_snapshot)
+ * @flags: must be 0
+ * @view: the view, not the default one
+ * @op: enum kvmi_snapshot_op
+ * @max_pages: KVMI_SNAPSHOT_TAKE: how many pages are kept at most, 1 and up; 0 for the
+ *	others
+ * @out_pages: pages that are kept
+ * @out_done: KVMI_SNAPSHOT_RESET: pages that were put back, also on an error
+ * @out_flags: KVMI_SNAPSHOT_F_*
+ * @pad: 0
+ *
+ * A write that only the view's default access forbids is no event then: the page is
+ * kept, and can be written on the view until it is put back. Pages whose access was
+ * set (KVMI_ACCESS_SET), that show another one (KVMI_REMAP), or of which some bytes are
+ * watched (KVMI_WATCH_BYTES), are not kept. One page of the host's memory is taken for
+ * each, charged to who took the snapshot, until it is dropped or its view is destroyed.
+ * Pages that are put back are marked dirty for a migration. After EINTR the call can be
+ * made again.
+ *
+ * Only what the guest's CPUs write on this view is put back: not what they write on
+ * others, in SMM or in a nested guest, nor what the VMM, devices, the tool or KVM's
+ * emulator write, except to a page that is put back as a whole. Registers are a matter
+ * of KVMI_SET_REGS and the like; kvmi_checkpoint_take(3) sees to both.
+ */
+struct kvmi_snapshot {
+	__u32 size;
+	__u32 flags;
+	__u32 view;
+	__u32 op;
+	__aligned_u64 max_pages;
+	__aligned_u64 out_pages;
+	__aligned_u64 out_done;
+	__u32 out_flags;
+	__u32 pad;
+};
+
+/**
+ * struct kvmi_pages - argument of KVMI_PAGE_ALLOC and KVMI_PAGE_FREE
+ * @size: sizeof(struct kvmi_pages)
+ * @flags: must be 0
+ * @gfn: number of the first page; KVMI_PAGE_ALLOC: KVMI_GFN_NONE for any, which it
+ *	is then set to
+ * @nr_pages: how many, with numbers in a row
+ * @pad: 0
+ *
+ * Pages of kvmi's own, zeroed, beyond the guest's memory: no memory slot has their
+ * numbers, nor another such page (EBUSY), and the guest could have memory there
+ * (EINVAL). The guest sees them where a view shows them: KVMI_REMAP, in the place of
+ * another page, or of its own number. KVMI_READ_PHYS, KVMI_WRITE_PHYS and KVMI_RW_LIST
+ * read and write them by their numbers, at any time. They are part of no migration.
+ *
+ * The VMM may give the guest memory there later. Then that is what the guest has, and
+ * what the calls read and write; views go on showing the page where they did, and calls
+ * with such a view find it.
+ *
+ * Where a page that is freed was shown, the view shows the guest's own again. At most
+ * 65,536 per VM (ENOSPC). They count for the caller's memory control group.
+ */
+struct kvmi_pages {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 gfn;
+	__u32 nr_pages;
+	__u32 pad;
+};
+
+/**
+ * struct kvmi_view_info - a view, and what it costs
+ * @view: its number
+ * @default_access: KVMI_ACCESS_* of pages whose access was not set
+ * @flags: as it was created with
+ * @nr_vcpus: vCPUs that run on it now
+ * @table_bytes: of its page tables
+ * @other_bytes: of what is known of its pages: rights above all
+ * @leaves: mappings that it has now, large ones counted once
+ * @fills: mappings that it has got so far
+ * @zaps: mappings that it has lost so far, to the host or to a change
+ * @nr_remapped: pages in whose place it shows another one
+ * @relaxed: how often rights have changed by KVMI_ACCESS_TO_*
+ * @walks: accesses of which nobody was told, by KVMI_VIEW_F_NO_WALKS
+ * @links: how often a vCPU has gone over to the view of KVMI_VIEW_LINK
+ * @pad: 0
+ */
+struct kvmi_view_info {
+	__u32 view;
+	__u32 default_access;
+	__u32 flags;
+	__u32 nr_vcpus;
+	__aligned_u64 table_bytes;
+	__aligned_u64 other_bytes;
+	__aligned_u64 leaves;
+	__aligned_u64 fills;
+	__aligned_u64 zaps;
+	__aligned_u64 nr_remapped;
+	__aligned_u64 relaxed;
+	__aligned_u64 walks;
+	__aligned_u64 links;
+	__aligned_u64 pad;
+};
+
+/**
+ * struct kvmi_views - argument of KVMI_GET_VIEWS
+ * @size: sizeof(struct kvmi_views)
+ * @flags: must be 0
+ * @views: address of an array of struct kvmi_view_info, filled in order of numbers
+ * @nr: room in the array
+ * @out_nr: views that there are besides the default; more than @nr means that only
+ *	@nr were stored
+ *
+ * For whoever may read. On which view a vCPU runs: KVMI_GET_VCPU.
+ */
+struct kvmi_views {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 views;
+	__u32 nr;
+	__u32 out_nr;
+};
+
+/**
+ * struct kvmi_view_check - argument of KVMI_VIEW_CHECK
+ * @size: sizeof(struct kvmi_view_check)
+ * @flags: must be 0
+ * @view: the view, or KVMI_VIEW_ALL
+ * @pad: 0
+ * @out_leaves: mappings that were looked at
+ * @out_alone: of these, those of which KVM has none of its own now: it drops its
+ *	tables at times, and the host's page has stayed
+ * @out_wrong: of these, those which show another page than KVM's, have rights that
+ *	KVM's has not or the view does not give, or another memory type
+ * @out_gfn: guest frame number of the first wrong one
+ *
+ * For tests of kvmi: compares a view's page table with KVM's. @out_wrong is 0,
+ * whatever the guest, the host and the VMM do. EAGAIN: the VMM is changing its
+ * memory slots.
+ */
+struct kvmi_view_check {
+	__u32 size;
+	__u32 flags;
+	__u32 view;
+	__u32 pad;
+	__aligned_u64 out_leaves;
+	__aligned_u64 out_alone;
+	__aligned_u64 out_wrong;
+	__aligned_u64 out_gfn;
 };
 
 #endif /* _UAPI_LINUX_KVMI_H */

@@ -333,19 +333,245 @@ struct kvmi_x86_vmcs_field {
 	__aligned_u64 value;
 };
 
+/* Bits of kvmi_x86_ev_cr.flags. */
+#define KVMI_X86_CR_READ	(1U << 0)	/* MOV from it */
+#define KVMI_X86_CR_UNKNOWN	(1U << 1)	/* new_value is not known: LMSW of memory */
+
 /**
  * struct kvmi_x86_ev_cr - payload of KVMI_EVENT_X86_CR
- * @cr: 3 or 4
+ * @cr: 0, 3, 4 or 8
  * @insn_len: length of the instruction, bytes, or 0 if it is not known
  * @old: value before
  * @new_value: value that the guest writes; of CR3 with the no-flush bit 63 as
- *	the guest gave it
+ *	the guest gave it; 0 for a read
+ * @flags: KVMI_X86_CR_*
+ * @pad: 0
  */
 struct kvmi_x86_ev_cr {
 	__u32 cr;
 	__u32 insn_len;
 	__aligned_u64 old;
 	__aligned_u64 new_value;
+	__u32 flags;
+	__u32 pad;
+};
+
+/**
+ * struct kvmi_x86_ev_xsetbv - payload of KVMI_EVENT_X86_XSETBV
+ * @xcr: number of the register, ECX
+ * @insn_len: length of the instruction, bytes, or 0 if it is not known
+ * @old: value of XCR0 before
+ * @new_value: value that the guest writes
+ */
+struct kvmi_x86_ev_xsetbv {
+	__u32 xcr;
+	__u32 insn_len;
+	__aligned_u64 old;
+	__aligned_u64 new_value;
+};
+
+/* Bits of kvmi_x86_ev_dr.flags and kvmi_x86_ev_dtable.flags. */
+#define KVMI_X86_DR_WRITE	(1U << 0)
+#define KVMI_X86_DTABLE_WRITE	(1U << 0)
+
+/**
+ * struct kvmi_x86_ev_dr - payload of KVMI_EVENT_X86_DR
+ * @dr: 0 to 7, as the instruction has it
+ * @flags: KVMI_X86_DR_*
+ * @old: value before
+ * @new_value: value that the guest writes; 0 for a read
+ */
+struct kvmi_x86_ev_dr {
+	__u32 dr;
+	__u32 flags;
+	__aligned_u64 old;
+	__aligned_u64 new_value;
+};
+
+/* Bits of kvmi_x86_ev_exception.flags. */
+#define KVMI_X86_EXCEPTION_ERROR	(1U << 0)	/* error is valid */
+#define KVMI_X86_EXCEPTION_PAYLOAD	(1U << 1)	/* payload is valid */
+#define KVMI_X86_EXCEPTION_NESTED	(1U << 2)	/* while another was delivered */
+
+/**
+ * struct kvmi_x86_ev_exception - payload of KVMI_EVENT_X86_EXCEPTION
+ * @vector: 0 to 31, which is the index of KVMI_CONTROL_EVENT
+ * @flags: KVMI_X86_EXCEPTION_*
+ * @error: error code
+ * @insn_len: of INT3, INTO and INT1 the length, 0 if it is not known
+ * @payload: #PF: CR2; #DB: what it sets in DR6
+ */
+struct kvmi_x86_ev_exception {
+	__u32 vector;
+	__u32 flags;
+	__u32 error;
+	__u32 insn_len;
+	__aligned_u64 payload;
+};
+
+/**
+ * enum kvmi_x86_table - descriptor-table registers
+ * @KVMI_X86_TABLE_GDTR: SGDT, LGDT
+ * @KVMI_X86_TABLE_IDTR: SIDT, LIDT
+ * @KVMI_X86_TABLE_LDTR: SLDT, LLDT
+ * @KVMI_X86_TABLE_TR: STR, LTR
+ */
+enum kvmi_x86_table {
+	KVMI_X86_TABLE_GDTR = 0,
+	KVMI_X86_TABLE_IDTR = 1,
+	KVMI_X86_TABLE_LDTR = 2,
+	KVMI_X86_TABLE_TR = 3,
+};
+
+/**
+ * struct kvmi_x86_ev_dtable - payload of KVMI_EVENT_X86_DTABLE
+ * @table: enum kvmi_x86_table, which is the index of KVMI_CONTROL_EVENT
+ * @flags: KVMI_X86_DTABLE_*
+ * @base: of the table, before
+ * @limit: of the table, before
+ * @selector: LDTR, TR: before
+ * @pad: 0
+ */
+struct kvmi_x86_ev_dtable {
+	__u32 table;
+	__u32 flags;
+	__aligned_u64 base;
+	__u32 limit;
+	__u16 selector;
+	__u16 pad;
+};
+
+/* Bits of kvmi_x86_ev_io.flags. */
+#define KVMI_X86_IO_OUT		(1U << 0)	/* OUT, OUTS; else IN, INS */
+#define KVMI_X86_IO_STRING	(1U << 1)	/* INS, OUTS */
+#define KVMI_X86_IO_REP		(1U << 2)	/* count is RCX */
+#define KVMI_X86_IO_ELEMENT	(1U << 3)	/* a string's next element alone */
+
+/**
+ * struct kvmi_x86_ev_io - payload of KVMI_EVENT_X86_IO
+ * @port: the first port, which is the index of KVMI_CONTROL_EVENT
+ * @bytes: 1, 2 or 4
+ * @flags: KVMI_X86_IO_*
+ * @insn_len: length of the instruction, bytes, or 0 if it is not known
+ * @value: that OUT writes, and OUTS with KVMI_X86_IO_ELEMENT, if it can be read; 0
+ *	for the others
+ * @count: how many elements there are yet; 1 without KVMI_X86_IO_REP
+ * @address: of a string: RSI or RDI, without its segment
+ */
+struct kvmi_x86_ev_io {
+	__u32 port;
+	__u32 bytes;
+	__u32 flags;
+	__u32 insn_len;
+	__aligned_u64 value;
+	__aligned_u64 count;
+	__aligned_u64 address;
+};
+
+/**
+ * enum kvmi_x86_insn - index of KVMI_EVENT_X86_INSN
+ * @KVMI_X86_INSN_HLT: HLT
+ * @KVMI_X86_INSN_PAUSE: PAUSE
+ * @KVMI_X86_INSN_MONITOR: MONITOR
+ * @KVMI_X86_INSN_MWAIT: MWAIT
+ * @KVMI_X86_INSN_INVLPG: INVLPG; operand: the address, where the CPU tells it
+ * @KVMI_X86_INSN_INVPCID: INVPCID
+ * @KVMI_X86_INSN_INVD: INVD
+ * @KVMI_X86_INSN_WBINVD: WBINVD
+ * @KVMI_X86_INSN_RDTSC: RDTSC; value: what it reads
+ * @KVMI_X86_INSN_RDTSCP: RDTSCP; value: what it reads
+ * @KVMI_X86_INSN_RDPMC: RDPMC; operand: ECX
+ * @KVMI_X86_INSN_RDRAND: RDRAND; Intel
+ * @KVMI_X86_INSN_RDSEED: RDSEED; Intel
+ * @KVMI_X86_INSN_TASK_SWITCH: a task switch; operand: selector
+ * @KVMI_X86_INSN_SHUTDOWN: a triple fault
+ * @KVMI_X86_INSN_NESTED: VMRUN, VMLAUNCH, VMRESUME: a nested guest is entered
+ * @KVMI_X86_NR_INSNS: how many there are
+ */
+enum kvmi_x86_insn {
+	KVMI_X86_INSN_HLT = 0,
+	KVMI_X86_INSN_PAUSE = 1,
+	KVMI_X86_INSN_MONITOR = 2,
+	KVMI_X86_INSN_MWAIT = 3,
+	KVMI_X86_INSN_INVLPG = 4,
+	KVMI_X86_INSN_INVPCID = 5,
+	KVMI_X86_INSN_INVD = 6,
+	KVMI_X86_INSN_WBINVD = 7,
+	KVMI_X86_INSN_RDTSC = 8,
+	KVMI_X86_INSN_RDTSCP = 9,
+	KVMI_X86_INSN_RDPMC = 10,
+	KVMI_X86_INSN_RDRAND = 11,
+	KVMI_X86_INSN_RDSEED = 12,
+	KVMI_X86_INSN_TASK_SWITCH = 13,
+	KVMI_X86_INSN_SHUTDOWN = 14,
+	KVMI_X86_INSN_NESTED = 15,
+	KVMI_X86_NR_INSNS = 16,
+};
+
+/**
+ * struct kvmi_x86_ev_insn - payload of KVMI_EVENT_X86_INSN
+ * @insn: enum kvmi_x86_insn
+ * @insn_len: length of the instruction, bytes, or 0 if it is not known
+ * @operand: see enum kvmi_x86_insn; else 0
+ * @value: likewise
+ */
+struct kvmi_x86_ev_insn {
+	__u32 insn;
+	__u32 insn_len;
+	__aligned_u64 operand;
+	__aligned_u64 value;
+};
+
+/**
+ * enum kvmi_x86_delivery - index of KVMI_EVENT_X86_DELIVERY
+ * @KVMI_X86_DELIVERY_EXCEPTION: an exception
+ * @KVMI_X86_DELIVERY_INTERRUPT: an external interrupt
+ * @KVMI_X86_DELIVERY_NMI: a non-maskable interrupt
+ * @KVMI_X86_DELIVERY_SOFT: INT n, INT3, INTO, INT1, where KVM delivers it
+ */
+enum kvmi_x86_delivery {
+	KVMI_X86_DELIVERY_EXCEPTION = 1,
+	KVMI_X86_DELIVERY_INTERRUPT = 2,
+	KVMI_X86_DELIVERY_NMI = 3,
+	KVMI_X86_DELIVERY_SOFT = 4,
+};
+
+/**
+ * struct kvmi_x86_ev_delivery - payload of KVMI_EVENT_X86_DELIVERY
+ * @type: enum kvmi_x86_delivery
+ * @vector: of it
+ * @flags: KVMI_X86_EXCEPTION_ERROR
+ * @error: error code
+ * @pc: RIP before
+ */
+struct kvmi_x86_ev_delivery {
+	__u32 type;
+	__u32 vector;
+	__u32 flags;
+	__u32 error;
+	__aligned_u64 pc;
+};
+
+/**
+ * struct kvmi_x86_ev_exit - payload of KVMI_EVENT_X86_EXIT
+ * @reason: Intel: basic exit reason (SDM, VMX Basic Exit Reasons); AMD: exit code
+ *	(APM, SVM Intercept Exit Codes), -1 as 0xffffffff. It is the index of
+ *	KVMI_CONTROL_EVENT.
+ * @intr: VM-exit interruption information; AMD: EXITINTINFO
+ * @error: its error code
+ * @insn_len: length of the instruction, where there is one and it is known
+ * @info1: exit qualification; AMD: EXITINFO1
+ * @info2: IDT-vectoring information; AMD: EXITINFO2
+ * @pc: RIP
+ */
+struct kvmi_x86_ev_exit {
+	__u32 reason;
+	__u32 intr;
+	__u32 error;
+	__u32 insn_len;
+	__aligned_u64 info1;
+	__aligned_u64 info2;
+	__aligned_u64 pc;
 };
 
 /* Bits of kvmi_x86_ev_msr.flags. */
@@ -400,9 +626,9 @@ enum kvmi_x86_inject_type {
  * struct kvmi_x86_injection - an exception, interrupt or NMI
  * @type: enum kvmi_x86_inject_type
  * @vector: exceptions: #DE, #DB, #BR, #UD, #NM, #DF, #TS, #NP, #SS, #GP, #PF,
- *	#MF, #AC, #MC, #XM. #BP and #OF belong to an instruction (answer
- *	KVMI_ACTION_CONTINUE to its event): EOPNOTSUPP. Interrupts: 16 to 255.
- *	NMI: 0
+ *	#MF, #AC, #MC, #XM; #BP where the guest is at an INT3 (CC), as at
+ *	KVMI_EVENT_BREAKPOINT, and lost elsewhere. #OF: EOPNOTSUPP.
+ *	Interrupts: 16 to 255. NMI: 0
  * @error: error code of an exception that has one, at most 0x7fff; else 0
  * @flags: KVMI_X86_INJECT_*
  * @payload: #PF: CR2; #DB: what is set in DR6 (bits 0 to 3, 13 to 15); else 0
