@@ -168,7 +168,7 @@ struct kvmi_vm_options {
 	uint32_t flags;
 };
 
-/* Read only, beside whoever controls the VM. */
+/* Reads, and asynchronous events, beside whoever controls the VM. */
 #define KVMI_VM_OBSERVER	0x1U
 /* The VM stands when it is attached to, as after kvmi_vm_pause(). */
 #define KVMI_VM_PAUSED		0x2U
@@ -212,6 +212,8 @@ KVMI_API int kvmi_vm_set_policy(struct kvmi_vm *vm, unsigned int timeout_ms,
 				enum kvmi_action default_action);
 KVMI_API int kvmi_vm_get_stats(struct kvmi_vm *vm, unsigned int vcpu,
 			       unsigned int kind, struct kvmi_stats *stats);
+KVMI_API int kvmi_vm_get_exits(struct kvmi_vm *vm, unsigned int vcpu,
+			       struct kvmi_exit_count *counts, unsigned int nr);
 KVMI_API int kvmi_vm_reset(struct kvmi_vm *vm, uint32_t what);
 KVMI_API int kvmi_vm_set_policies(struct kvmi_vm *vm,
 				  const struct kvmi_policy *policy);
@@ -399,6 +401,30 @@ KVMI_API const struct kvmi_ev_breakpoint *
 kvmi_event_breakpoint(const struct kvmi_event *event);
 KVMI_API const struct kvmi_ev_step *
 kvmi_event_step(const struct kvmi_event *event);
+KVMI_API const struct kvmi_ev_vm *
+kvmi_event_vm(const struct kvmi_event *event);
+KVMI_API const struct kvmi_ev_vcpu *
+kvmi_event_vcpu(const struct kvmi_event *event);
+KVMI_API const struct kvmi_ev_hypercall *
+kvmi_event_hypercall(const struct kvmi_event *event);
+KVMI_API const struct kvmi_ev_mmio *
+kvmi_event_mmio(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_xsetbv *
+kvmi_event_xsetbv(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_dr *
+kvmi_event_dr(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_exception *
+kvmi_event_exception(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_dtable *
+kvmi_event_dtable(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_io *
+kvmi_event_io(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_insn *
+kvmi_event_insn(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_delivery *
+kvmi_event_delivery(const struct kvmi_event *event);
+KVMI_API const struct kvmi_x86_ev_exit *
+kvmi_event_exit(const struct kvmi_event *event);
 KVMI_API const struct kvmi_x86_ev_injected *
 kvmi_event_injected(const struct kvmi_event *event);
 KVMI_API const struct kvmi_x86_ev_cr *
@@ -425,6 +451,8 @@ KVMI_API void kvmi_reply_fast_step(struct kvmi_reply *reply, uint32_t view);
 KVMI_API void kvmi_reply_set_value(struct kvmi_reply *reply, uint64_t value);
 KVMI_API int kvmi_reply_set_regs(struct kvmi_reply *reply, uint32_t sets,
 				 const void *buf, size_t size);
+KVMI_API int kvmi_reply_stand_in(struct kvmi_reply *reply, uint64_t gpa,
+				 const void *data, uint32_t len, uint32_t flags);
 KVMI_API void kvmi_reply_inject(struct kvmi_reply *reply,
 				const struct kvmi_x86_injection *what);
 
@@ -450,6 +478,9 @@ KVMI_API uint64_t kvmi_ring_dropped(struct kvmi_ring *ring, int kind);
 
 /* ---- views ------------------------------------------------------------- */
 
+KVMI_API int kvmi_view_create_flags(struct kvmi_vm *vm,
+				    uint32_t default_access, uint32_t flags,
+				    uint32_t *view);
 KVMI_API int kvmi_view_create(struct kvmi_vm *vm, uint32_t default_access,
 			      uint32_t *view);
 KVMI_API int kvmi_view_destroy(struct kvmi_vm *vm, uint32_t view);
@@ -463,6 +494,62 @@ KVMI_API int kvmi_view_set_ranges(struct kvmi_vm *vm, uint32_t view,
 				  uint32_t nr, uint32_t *bad);
 KVMI_API int kvmi_view_get_access(struct kvmi_vm *vm, uint32_t view,
 				  uint64_t gfn, uint32_t *access);
+KVMI_API int kvmi_view_list(struct kvmi_vm *vm, struct kvmi_view_info *views,
+			    uint32_t nr);
+KVMI_API int kvmi_view_check(struct kvmi_vm *vm, uint32_t view,
+			     struct kvmi_view_check *check);
+KVMI_API int kvmi_view_remap(struct kvmi_vm *vm, uint32_t view, uint64_t gfn,
+			     uint64_t source);
+KVMI_API int kvmi_view_remap_list(struct kvmi_vm *vm, uint32_t view,
+				  const struct kvmi_remap_page *pages,
+				  uint32_t nr, uint32_t *bad);
+KVMI_API int kvmi_view_link(struct kvmi_vm *vm, uint32_t view, uint32_t other);
+KVMI_API int kvmi_view_watch_bytes(struct kvmi_vm *vm, uint32_t view,
+				   uint64_t gpa, uint32_t len);
+KVMI_API int kvmi_page_alloc(struct kvmi_vm *vm, uint64_t *gfn, uint32_t nr);
+KVMI_API int kvmi_page_free(struct kvmi_vm *vm, uint64_t gfn, uint32_t nr);
+KVMI_API int kvmi_snapshot(struct kvmi_vm *vm, uint32_t view,
+			   enum kvmi_snapshot_op op, uint64_t max_pages,
+			   struct kvmi_snapshot *result);
+
+/* A VM as it was, memory and vCPUs. */
+struct kvmi_checkpoint;
+
+KVMI_API int kvmi_checkpoint_take(struct kvmi_vm *vm, uint64_t max_pages,
+				  struct kvmi_checkpoint **cp);
+KVMI_API int kvmi_checkpoint_reset(struct kvmi_checkpoint *cp, uint64_t *pages);
+KVMI_API uint32_t kvmi_checkpoint_view(const struct kvmi_checkpoint *cp);
+KVMI_API int kvmi_checkpoint_drop(struct kvmi_checkpoint *cp);
+
+KVMI_API ssize_t kvmi_view_read(struct kvmi_vm *vm, uint32_t view, uint64_t gpa,
+				void *buf, size_t len);
+KVMI_API ssize_t kvmi_view_write(struct kvmi_vm *vm, uint32_t view,
+				 uint64_t gpa, const void *buf, size_t len);
+KVMI_API ssize_t kvmi_view_read_list(struct kvmi_vm *vm, uint32_t view,
+				     const struct kvmi_space *space,
+				     struct kvmi_rw *list, uint32_t nr);
+KVMI_API int kvmi_view_translate(struct kvmi_vm *vm, uint32_t view,
+				 const struct kvmi_space *space, uint64_t gva,
+				 struct kvmi_translation *translation);
+
+/* ---- hidden breakpoints ------------------------------------------------ */
+
+struct kvmi_breakpoints;
+
+KVMI_API int kvmi_breakpoints_open(struct kvmi_vm *vm,
+				   struct kvmi_breakpoints **set);
+KVMI_API void kvmi_breakpoints_close(struct kvmi_breakpoints *set);
+KVMI_API int kvmi_breakpoints_add(struct kvmi_breakpoints *set, uint64_t gpa);
+KVMI_API int kvmi_breakpoints_count(struct kvmi_breakpoints *set, uint64_t gpa);
+KVMI_API int kvmi_breakpoints_hits(struct kvmi_breakpoints *set, uint64_t gpa,
+				   uint64_t *hits);
+KVMI_API int kvmi_breakpoints_remove(struct kvmi_breakpoints *set,
+				     uint64_t gpa);
+KVMI_API int kvmi_breakpoints_handle(struct kvmi_breakpoints *set,
+				     const struct kvmi_event *event,
+				     uint64_t *gpa);
+KVMI_API int kvmi_breakpoints_continue(struct kvmi_breakpoints *set,
+				       const struct kvmi_event *event);
 
 #ifdef __cplusplus
 }

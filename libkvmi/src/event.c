@@ -11,6 +11,7 @@
 #include "internal.h"
 
 /* While polling, how many looks at the rings per look for the VM's end. */
+#define LOOKS_PER_OWN	64
 #define LOOKS_PER_CALL	1000
 
 /**
@@ -37,7 +38,7 @@ int kvmi_event_control(struct kvmi_vm *vm,
  * @vm: the session
  * @vcpu: index of the vCPU, or KVMI_VCPU_ALL
  * @kind: which
- * @mode: KVMI_MODE_SYNC, KVMI_MODE_ASYNC or KVMI_MODE_OFF
+ * @mode: KVMI_MODE_SYNC, _ASYNC, _COUNT or _OFF
  * @regs: KVMI_REGS_* to come along with each record
  *
  * Return: 0 or a negative errno; -EOPNOTSUPP: not on this CPU or kernel.
@@ -61,7 +62,7 @@ int kvmi_event_watch(struct kvmi_vm *vm, unsigned int vcpu,
  * @vm: the session
  * @vcpu: index of the vCPU, or KVMI_VCPU_ALL
  * @cr: 3 or 4
- * @mode: KVMI_MODE_SYNC, KVMI_MODE_ASYNC or KVMI_MODE_OFF
+ * @mode: KVMI_MODE_SYNC, _ASYNC, _COUNT or _OFF
  * @regs: KVMI_REGS_* to come along with each record
  *
  * Return: 0 or a negative errno.
@@ -86,7 +87,7 @@ int kvmi_event_watch_cr(struct kvmi_vm *vm, unsigned int vcpu, unsigned int cr,
  * @vcpu: index of the vCPU, or KVMI_VCPU_ALL
  * @msr: index of the MSR
  * @access: KVMI_ACCESS_R, KVMI_ACCESS_W or both
- * @mode: KVMI_MODE_SYNC, KVMI_MODE_ASYNC or KVMI_MODE_OFF
+ * @mode: KVMI_MODE_SYNC, _ASYNC, _COUNT or _OFF
  * @regs: KVMI_REGS_* to come along with each record
  *
  * Return: 0 or a negative errno.
@@ -115,6 +116,12 @@ static int open_rings(struct kvmi_vm *vm)
 	struct kvmi_info info;
 	int ret;
 
+	if (!vm->own) {
+		ret = kvmi_ring_open(vm, KVMI_VCPU_VM, -1, &vm->own);
+		/* An older kernel has none. */
+		if (ret && ret != -ENOENT)
+			return ret;
+	}
 	ret = kvmi_vm_get_info(vm, &info);
 	if (ret < 0)
 		return ret;
@@ -142,12 +149,32 @@ static void consume_last(struct kvmi_vm *vm)
 	vm->last = NULL;
 }
 
-/* The next record of any ring, the rings taking turns. */
+static int look_own(struct kvmi_vm *vm, const struct kvmi_event **event)
+{
+	int ret;
+
+	if (!vm->own || READ_ONCE(vm->own->header->producer) == vm->own->consumer)
+		return 0;
+	ret = kvmi_ring_peek(vm->own, event);
+	if (ret > 0)
+		vm->last = vm->own;
+	return ret;
+}
+
+/*
+ * The next record of any ring, the rings of vCPUs taking turns. The VM's own is
+ * nearly always empty: it is looked at last, and now and then first.
+ */
 static int look(struct kvmi_vm *vm, const struct kvmi_event **event)
 {
 	unsigned int i, n;
 	int ret;
 
+	if (++vm->looks % LOOKS_PER_OWN == 0) {
+		ret = look_own(vm, event);
+		if (ret)
+			return ret;
+	}
 	for (i = 0; i < vm->nr_rings; i++) {
 		n = vm->next + i;
 		if (n >= vm->nr_rings)
@@ -160,7 +187,7 @@ static int look(struct kvmi_vm *vm, const struct kvmi_event **event)
 		vm->next = n + 1 < vm->nr_rings ? n + 1 : 0;
 		return ret;
 	}
-	return 0;
+	return look_own(vm, event);
 }
 
 static int wait_for_event(struct kvmi_vm *vm, uint32_t kick,
@@ -260,10 +287,14 @@ static int find_ring(struct kvmi_vm *vm, unsigned int vcpu,
 {
 	int ret;
 
-	if (vcpu >= vm->nr_rings) {
+	if (vcpu >= vm->nr_rings && !(vcpu == KVMI_VCPU_VM && vm->own)) {
 		ret = open_rings(vm);
 		if (ret < 0)
 			return ret;
+	}
+	if (vcpu == KVMI_VCPU_VM && vm->own) {
+		*ring = vm->own;
+		return 0;
 	}
 	if (vcpu >= vm->nr_rings)
 		return kvmi_error_set(-ENOENT, "there is no vCPU %u", vcpu);
@@ -393,6 +424,8 @@ uint64_t kvmi_event_dropped(struct kvmi_vm *vm)
 	uint64_t sum = 0;
 	unsigned int i;
 
+	if (vm->own)
+		sum += kvmi_ring_dropped(vm->own, -1);
 	for (i = 0; i < vm->nr_rings; i++)
 		sum += kvmi_ring_dropped(vm->rings[i], -1);
 	return sum;
@@ -418,6 +451,30 @@ const char *kvmi_event_name(unsigned int kind)
 		return "bp";
 	case KVMI_EVENT_STEP:
 		return "step";
+	case KVMI_EVENT_VCPU:
+		return "vcpu";
+	case KVMI_EVENT_MMIO:
+		return "mmio";
+	case KVMI_EVENT_HYPERCALL:
+		return "hypercall";
+	case KVMI_EVENT_X86_XSETBV:
+		return "xsetbv";
+	case KVMI_EVENT_X86_DR:
+		return "dr";
+	case KVMI_EVENT_X86_EXCEPTION:
+		return "exception";
+	case KVMI_EVENT_X86_DTABLE:
+		return "dtable";
+	case KVMI_EVENT_X86_IO:
+		return "io";
+	case KVMI_EVENT_X86_INSN:
+		return "insn";
+	case KVMI_EVENT_X86_DELIVERY:
+		return "delivery";
+	case KVMI_EVENT_X86_EXIT:
+		return "exit";
+	case KVMI_EVENT_VM:
+		return "vm";
 	case KVMI_EVENT_INJECTED:
 		return "injected";
 	case KVMI_EVENT_X86_CR:
@@ -480,7 +537,9 @@ kvmi_event_cancelled(const struct kvmi_event *event)
  */
 const struct kvmi_ev_access *kvmi_event_access(const struct kvmi_event *event)
 {
-	return typed(event, KVMI_EVENT_ACCESS, sizeof(struct kvmi_ev_access));
+	/* What is behind came later, and with KVMI_ACCESS_F_CHANGED. */
+	return typed(event, KVMI_EVENT_ACCESS,
+		     offsetof(struct kvmi_ev_access, old_value));
 }
 
 /**
@@ -504,6 +563,148 @@ kvmi_event_breakpoint(const struct kvmi_event *event)
 const struct kvmi_ev_step *kvmi_event_step(const struct kvmi_event *event)
 {
 	return typed(event, KVMI_EVENT_STEP, sizeof(struct kvmi_ev_step));
+}
+
+/**
+ * kvmi_event_vm() - Payload of what has become of the VM
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_ev_vm *kvmi_event_vm(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_VM, sizeof(struct kvmi_ev_vm));
+}
+
+/**
+ * kvmi_event_vcpu() - Payload of what has become of a vCPU
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_ev_vcpu *kvmi_event_vcpu(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_VCPU, sizeof(struct kvmi_ev_vcpu));
+}
+
+/**
+ * kvmi_event_hypercall() - Payload of a hypercall
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_ev_hypercall *
+kvmi_event_hypercall(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_HYPERCALL,
+		     sizeof(struct kvmi_ev_hypercall));
+}
+
+/**
+ * kvmi_event_mmio() - Payload of an access to a device
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_ev_mmio *kvmi_event_mmio(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_MMIO, sizeof(struct kvmi_ev_mmio));
+}
+
+/**
+ * kvmi_event_xsetbv() - Payload of XSETBV
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_x86_ev_xsetbv *
+kvmi_event_xsetbv(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_XSETBV,
+		     sizeof(struct kvmi_x86_ev_xsetbv));
+}
+
+/**
+ * kvmi_event_dr() - Payload of an access to a debug register
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_x86_ev_dr *kvmi_event_dr(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_DR, sizeof(struct kvmi_x86_ev_dr));
+}
+
+/**
+ * kvmi_event_exception() - Payload of an exception
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_x86_ev_exception *
+kvmi_event_exception(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_EXCEPTION,
+		     sizeof(struct kvmi_x86_ev_exception));
+}
+
+/**
+ * kvmi_event_dtable() - Payload of an access to a descriptor-table register
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_x86_ev_dtable *
+kvmi_event_dtable(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_DTABLE,
+		     sizeof(struct kvmi_x86_ev_dtable));
+}
+
+/**
+ * kvmi_event_io() - Payload of port I/O
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_x86_ev_io *kvmi_event_io(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_IO, sizeof(struct kvmi_x86_ev_io));
+}
+
+/**
+ * kvmi_event_insn() - Payload of one of the other instructions
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_x86_ev_insn *kvmi_event_insn(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_INSN, sizeof(struct kvmi_x86_ev_insn));
+}
+
+/**
+ * kvmi_event_delivery() - Payload of what was injected into the guest
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_x86_ev_delivery *
+kvmi_event_delivery(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_DELIVERY,
+		     sizeof(struct kvmi_x86_ev_delivery));
+}
+
+/**
+ * kvmi_event_exit() - Payload of any exit
+ * @event: the event
+ *
+ * Return: it, or NULL if @event is of another kind.
+ */
+const struct kvmi_x86_ev_exit *kvmi_event_exit(const struct kvmi_event *event)
+{
+	return typed(event, KVMI_EVENT_X86_EXIT, sizeof(struct kvmi_x86_ev_exit));
 }
 
 /**
@@ -725,5 +926,42 @@ int kvmi_reply_set_regs(struct kvmi_reply *reply, uint32_t sets,
 	reply->pad2 = 0;
 	memset(reply->set_data, 0, sizeof(reply->set_data));
 	memcpy(reply->set_data, buf, size);
+	return 0;
+}
+
+/**
+ * kvmi_reply_stand_in() - Execute one instruction with other memory than the guest's
+ * @reply: the answer; its action is KVMI_ACTION_RETRY
+ * @gpa: where: guest-physical address
+ * @data: what the instruction reads there, or its own bytes; may be NULL if @len is 0
+ * @len: bytes at @data, 0 to KVMI_STAND_IN_BYTES, not over the end of the page
+ * @flags: KVMI_STAND_IN_F_*: what it writes to the page may be lost
+ *
+ * See struct kvmi_stand_in. Call it once for each place, up to KVMI_REPLY_MAX_STAND_INS
+ * times: an operand or an instruction that crosses pages has two. The first call
+ * forgets what an earlier use of @reply has left.
+ *
+ * Return: 0, or -EINVAL: @len is too large, or there are too many.
+ */
+int kvmi_reply_stand_in(struct kvmi_reply *reply, uint64_t gpa, const void *data,
+			uint32_t len, uint32_t flags)
+{
+	struct kvmi_stand_in *to;
+
+	if (!(reply->flags & KVMI_REPLY_STAND_IN))
+		reply->nr_stand_ins = 0;
+	if (len > KVMI_STAND_IN_BYTES ||
+	    reply->nr_stand_ins == KVMI_REPLY_MAX_STAND_INS)
+		return kvmi_error_set(-EINVAL, "no room for %u bytes to stand in",
+				      len);
+	reply->flags |= KVMI_REPLY_STAND_IN;
+	reply->pad3 = 0;
+	to = &reply->stand_ins[reply->nr_stand_ins++];
+	memset(to, 0, sizeof(*to));
+	to->gpa = gpa;
+	to->len = len;
+	to->flags = flags;
+	if (len)
+		memcpy(to->data, data, len);
 	return 0;
 }

@@ -55,7 +55,7 @@ extern struct kvmi_sys kvmi_sys;
  *	believed once
  * @consumer: our position; the shared one is write-only to us
  * @current: bytes of the record that was handed out and not consumed yet
- * @vcpu: index of the vCPU
+ * @vcpu: index of the vCPU, or KVMI_VCPU_VM
  * @polls: the owner watches the ring instead of sleeping
  */
 struct kvmi_ring {
@@ -75,16 +75,20 @@ struct kvmi_ring {
 /**
  * struct kvmi_vm - a session
  * @fd: the session's descriptor
+ * @own: the VM's own ring, see @rings; NULL where the kernel has none
  * @rings: those that the kvmi_event_ functions opened
  * @nr_rings: number of @rings
+ * @looks: how often they were looked at
  * @next: which of them to look at first, so that none starves
  * @last: the one whose record was handed out last
  * @polls: see kvmi_event_set_polling()
  */
 struct kvmi_vm {
 	int fd;
+	struct kvmi_ring *own;
 	struct kvmi_ring **rings;
 	unsigned int nr_rings;
+	unsigned int looks;
 	unsigned int next;
 	struct kvmi_ring *last;
 	bool polls;

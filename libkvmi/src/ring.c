@@ -69,7 +69,7 @@ static int map(struct kvmi_ring *ring, const struct kvmi_get_ring *get)
 /**
  * kvmi_ring_open() - Open a vCPU's ring
  * @vm: the session
- * @vcpu: index of the vCPU
+ * @vcpu: index of the vCPU, or KVMI_VCPU_VM for that of the VM itself
  * @eventfd: descriptor of an eventfd(2) to be signalled for each record, or -1
  * @ring: where to store it; close it with kvmi_ring_close()
  *
@@ -102,7 +102,10 @@ int kvmi_ring_open(struct kvmi_vm *vm, unsigned int vcpu, int eventfd,
 	if (ret) {
 		unmap(new);
 		free(new);
-		return kvmi_error_set(ret, "cannot map the ring of vCPU %u: %s",
+		return vcpu == KVMI_VCPU_VM ?
+		       kvmi_error_set(ret, "cannot map the VM's ring: %s",
+				      strerror(-ret)) :
+		       kvmi_error_set(ret, "cannot map the ring of vCPU %u: %s",
 				      vcpu, strerror(-ret));
 	}
 	*ring = new;
@@ -206,13 +209,17 @@ int kvmi_ring_next(struct kvmi_ring *ring, const struct kvmi_event **event)
 	return kvmi_ring_peek(ring, event);
 }
 
-#define LATER_PARTS	(KVMI_REPLY_INJECT | KVMI_REPLY_VALUE | KVMI_REPLY_SETS)
+#define LATER_PARTS	(KVMI_REPLY_INJECT | KVMI_REPLY_VALUE | KVMI_REPLY_SETS | \
+			 KVMI_REPLY_STAND_IN)
 /* Of struct kvmi_reply as it was in the beginning. */
 #define FIRST_SIZE	offsetof(struct kvmi_reply, inject)
+/* ... and before there were stand-ins. */
+#define SETS_SIZE	offsetof(struct kvmi_reply, nr_stand_ins)
 
 static void write_later(struct kvmi_reply *to, const struct kvmi_reply *reply)
 {
-	to->size = sizeof(*to);
+	/* One without stand-ins, a kernel that does not know them takes as well. */
+	to->size = reply->flags & KVMI_REPLY_STAND_IN ? sizeof(*to) : SETS_SIZE;
 	if (reply->flags & KVMI_REPLY_INJECT)
 		to->inject = reply->inject;
 	if (reply->flags & KVMI_REPLY_VALUE)
@@ -221,6 +228,11 @@ static void write_later(struct kvmi_reply *to, const struct kvmi_reply *reply)
 		to->sets = reply->sets;
 		to->pad2 = reply->pad2;
 		memcpy(to->set_data, reply->set_data, sizeof(to->set_data));
+	}
+	if (reply->flags & KVMI_REPLY_STAND_IN) {
+		to->nr_stand_ins = reply->nr_stand_ins;
+		to->pad3 = reply->pad3;
+		memcpy(to->stand_ins, reply->stand_ins, sizeof(to->stand_ins));
 	}
 }
 

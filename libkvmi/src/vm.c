@@ -366,6 +366,7 @@ void kvmi_vm_close(struct kvmi_vm *vm)
 	for (i = 0; i < vm->nr_rings; i++)
 		kvmi_ring_close(vm->rings[i]);
 	free(vm->rings);
+	kvmi_ring_close(vm->own);
 	kvmi_sys.close(vm->fd);
 	free(vm);
 }
@@ -724,6 +725,34 @@ int kvmi_vm_get_stats(struct kvmi_vm *vm, unsigned int vcpu, unsigned int kind,
 	stats->vcpu = vcpu;
 	stats->kind = kind;
 	return kvmi_vm_ioctl(vm, KVMI_GET_STATS, stats, "get statistics");
+}
+
+/**
+ * kvmi_vm_get_exits() - How many exits of each reason were counted
+ * @vm: the session
+ * @vcpu: index of the vCPU, or KVMI_VCPU_ALL for the sum
+ * @counts: room for @nr of them, filled in order of reason
+ * @nr: that room
+ *
+ * Exits are counted once KVMI_EVENT_X86_EXIT has KVMI_MODE_COUNT, see
+ * kvmi_event_control().
+ *
+ * Return: how many reasons there are (more than @nr: only @nr were stored), or a
+ * negative errno; -ENOENT: no such vCPU.
+ */
+int kvmi_vm_get_exits(struct kvmi_vm *vm, unsigned int vcpu,
+		      struct kvmi_exit_count *counts, unsigned int nr)
+{
+	struct kvmi_exits arg = {
+		.size = sizeof(arg),
+		.vcpu = vcpu,
+		.counts = (uintptr_t)counts,
+		.nr = nr,
+	};
+	int ret;
+
+	ret = kvmi_vm_ioctl(vm, KVMI_GET_EXITS, &arg, "get exits");
+	return ret < 0 ? ret : (int)arg.out_nr;
 }
 
 /**
