@@ -21,13 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tool.h"
+#include "linux.h"
 
 #define PAGE		4096ULL
 #define PIECE		(1U << 20)
 #define MAX_SLOTS	32768
-/* The note of the guest's kernel: VMCOREINFO_NOTE_SIZE is somewhat less. */
-#define MAX_VMCOREINFO	(2 * PAGE)
 #define LIME_MAGIC	0x4c694d45
 
 enum { FORMAT_RAW, FORMAT_ELF, FORMAT_LIME };
@@ -455,65 +453,17 @@ static int add_cpu_notes(struct dump *d)
 	return ret;
 }
 
-/* A Linux kernel keeps a note about itself, at the begin of some page. */
-struct vmcoreinfo_head {
-	Elf64_Nhdr nhdr;
-	char name[12];
-	char text[10];
-	char pad[2];
-};
-
-static bool is_vmcoreinfo(const struct vmcoreinfo_head *h)
+static int add_vmcoreinfo(struct dump *d)
 {
-	return h->nhdr.n_namesz == sizeof("VMCOREINFO") && !h->nhdr.n_type &&
-	       h->nhdr.n_descsz > sizeof(h->text) &&
-	       h->nhdr.n_descsz <= MAX_VMCOREINFO - sizeof(*h) &&
-	       !memcmp(h->name, "VMCOREINFO\0", 12) &&
-	       !memcmp(h->text, "OSRELEASE=", sizeof(h->text));
-}
-
-#define SCAN	1024
-
-static int find_vmcoreinfo(struct dump *d)
-{
-	static struct vmcoreinfo_head heads[SCAN];
-	static struct kvmi_rw list[SCAN];
 	char text[MAX_VMCOREINFO];
-	int i, j, nr;
 	ssize_t n;
 
-	for (i = 0; i < d->nr_slots; i++) {
-		uint64_t gpa = slot_gpa(d, i), left = d->slots[i].nr_pages;
-
-		for (; left; left -= nr, gpa += nr * PAGE) {
-			nr = left < SCAN ? left : SCAN;
-			for (j = 0; j < nr; j++)
-				list[j] = (struct kvmi_rw) {
-					.addr = gpa + j * PAGE,
-					.buf = (uintptr_t)&heads[j],
-					.len = sizeof(heads[j]),
-				};
-			memset(heads, 0, sizeof(heads));
-			n = kvmi_vm_read_list(d->vm, list, nr);
-			if (n < 0)
-				return n == -EINTR ? n : (failed(n), n);
-			for (j = 0; j < nr; j++) {
-				if (!is_vmcoreinfo(&heads[j]))
-					continue;
-				n = kvmi_vm_read(d->vm, gpa + j * PAGE +
-						 offsetof(struct vmcoreinfo_head,
-							  text),
-						 text, heads[j].nhdr.n_descsz);
-				if (n != heads[j].nhdr.n_descsz)
-					continue;
-				add_note(d, "VMCOREINFO", 0, text, n);
-				d->vmcoreinfo = true;
-				return 0;
-			}
-			if (interrupted)
-				return -EINTR;
-		}
-	}
+	n = find_vmcoreinfo(d->vm, text);
+	if (n < 0)
+		return n == -EINTR ? n : (failed(n), n);
+	d->vmcoreinfo = n;
+	if (n)
+		add_note(d, "VMCOREINFO", 0, text, n);
 	return 0;
 }
 
@@ -537,7 +487,7 @@ static int dump_elf(struct dump *d)
 
 	ret = add_cpu_notes(d);
 	if (!ret)
-		ret = find_vmcoreinfo(d);
+		ret = add_vmcoreinfo(d);
 	if (ret)
 		return ret;
 

@@ -8,6 +8,9 @@
  *
  * What is answered to an event is decided when gdb goes on: until then the event
  * stays open, and the vCPU where it is.
+ *
+ * While the VMM migrates or saves the VM, breakpoints are not in its memory: whoever
+ * goes on with that has no use for them.
  */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -184,7 +187,8 @@ static uint8_t *reg_place(struct cpu_regs *r, const struct reg *reg)
 
 struct breakpoint {
 	uint64_t gva, gpa;
-	uint8_t byte;			/* the guest's own */
+	uint8_t byte;			/* the guest's own, while the INT3 is there */
+	bool there;
 	struct breakpoint *next;
 };
 
@@ -223,6 +227,7 @@ static struct {
 	uint32_t current;		/* of registers and memory */
 	bool running;
 	struct breakpoint *breakpoints;
+	bool leaving;			/* no INT3 is to be in memory */
 	struct watch watches[NR_WATCH];
 	uint32_t view;
 	char reply[2 * PACKET + 1];
@@ -362,7 +367,7 @@ static int access_page(uint64_t gpa, uint8_t *buf, size_t len, bool write)
 	if (write) {
 		memcpy(copy, buf, len);
 		for (bp = g.breakpoints; bp; bp = bp->next)
-			if (bp->gpa - gpa < len)
+			if (bp->there && bp->gpa - gpa < len)
 				copy[bp->gpa - gpa] = INT3;
 		n = kvmi_vm_write(g.vm, gpa, copy, len);
 	} else {
@@ -371,7 +376,7 @@ static int access_page(uint64_t gpa, uint8_t *buf, size_t len, bool write)
 	if (n != (ssize_t)len)
 		return n < 0 ? n : -ENXIO;
 	for (bp = g.breakpoints; bp; bp = bp->next) {
-		if (bp->gpa - gpa >= len)
+		if (!bp->there || bp->gpa - gpa >= len)
 			continue;
 		if (write)
 			bp->byte = buf[bp->gpa - gpa];
@@ -578,6 +583,101 @@ static void do_reg(const char *p, bool write)
 	}
 }
 
+/* ---- breakpoints in memory --------------------------------------------------------------- */
+
+/* While the VM leaves, that it could be. */
+static int breakpoint_insert(struct breakpoint *bp)
+{
+	uint8_t int3 = INT3;
+	ssize_t n;
+
+	n = kvmi_vm_read(g.vm, bp->gpa, &bp->byte, 1);
+	if (n == 1 && !g.leaving)
+		n = kvmi_vm_write(g.vm, bp->gpa, &int3, 1);
+	if (n != 1)
+		return n < 0 ? n : -ENXIO;
+	bp->there = !g.leaving;
+	return 0;
+}
+
+static int breakpoint_take_out(struct breakpoint *bp)
+{
+	uint8_t byte;
+	ssize_t n;
+
+	if (!bp->there)
+		return 0;
+	/* The guest may have written there itself. */
+	n = kvmi_vm_read(g.vm, bp->gpa, &byte, 1);
+	if (n == 1 && byte == INT3)
+		n = kvmi_vm_write(g.vm, bp->gpa, &bp->byte, 1);
+	bp->there = false;
+	return n < 0 ? n : 0;
+}
+
+/* The VMM is about to read all memory, or has done with it. */
+static void set_leaving(bool leaving)
+{
+	struct breakpoint *bp;
+	int ret;
+
+	g.leaving = leaving;
+	for (bp = g.breakpoints; bp; bp = bp->next) {
+		if (bp->there != leaving)
+			continue;
+		ret = leaving ? breakpoint_take_out(bp) : breakpoint_insert(bp);
+		if (ret && ret != -ENODEV)
+			fprintf(stderr, "kvmi: gdb: cannot %s the breakpoint at 0x%llx: %s\n",
+				leaving ? "take out" : "put in",
+				(unsigned long long)bp->gva,
+				kvmi_error_message());
+	}
+}
+
+/* Is the memory of the VM being read already? */
+static int find_leaving(void)
+{
+	struct kvmi_slot *slots, *largest = NULL;
+	int nr, i;
+
+	nr = kvmi_vm_get_slots(g.vm, NULL, 0);
+	if (nr <= 0)
+		return nr;
+	slots = calloc(nr, sizeof(*slots));
+	if (!slots)
+		abort();
+	i = kvmi_vm_get_slots(g.vm, slots, nr);
+	if (i < nr)
+		nr = i;
+	for (i = 0; i < nr; i++)
+		if (!largest || slots[i].nr_pages > largest->nr_pages)
+			largest = &slots[i];
+	g.leaving = largest && largest->flags & KVMI_SLOT_DIRTY_LOG;
+	free(slots);
+	return nr < 0 ? nr : 0;
+}
+
+static int watch_leaving(void)
+{
+	struct kvmi_control_event control = {
+		.vcpu = KVMI_VCPU_VM,
+		.kind = KVMI_EVENT_VM,
+		.mode = KVMI_MODE_SYNC,
+		.index = KVMI_VM_LEAVING,
+	};
+	int ret;
+
+	ret = kvmi_event_control(g.vm, &control);
+	/* A kernel that is older than the tool. */
+	if (ret == -EOPNOTSUPP)
+		return 0;
+	control.mode = KVMI_MODE_ASYNC;
+	control.index = KVMI_VM_STAYING;
+	if (!ret)
+		ret = kvmi_event_control(g.vm, &control);
+	return ret ?: find_leaving();
+}
+
 /* ---- vCPUs stop and go ------------------------------------------------------------------- */
 
 static int set_stepping(uint32_t v, bool on)
@@ -617,11 +717,19 @@ static int collect(void)
 	const struct kvmi_ev_breakpoint *bp;
 	const struct kvmi_ev_access *access;
 	const struct kvmi_ev_step *step;
+	const struct kvmi_ev_vm *vm;
 	const struct kvmi_event *ev;
 	struct cpu *cpu;
 	int ret;
 
 	while ((ret = kvmi_event_wait(g.vm, &ev, 0)) > 0) {
+		vm = kvmi_event_vm(ev);
+		if (vm) {
+			set_leaving(vm->change == KVMI_VM_LEAVING);
+			/* The VMM waits for no more than that. */
+			kvmi_event_reply(g.vm, ev, KVMI_ACTION_CONTINUE);
+			continue;
+		}
 		/* One that came later than gdb: it is not stopped, either. */
 		if (ev->vcpu >= g.nr_cpus) {
 			kvmi_event_reply(g.vm, ev, KVMI_ACTION_CONTINUE);
@@ -701,9 +809,7 @@ static void report(uint32_t v, const char *why)
 static int breakpoint_set(uint64_t gva)
 {
 	struct breakpoint *bp;
-	uint8_t byte, int3 = INT3;
 	uint64_t gpa;
-	ssize_t n;
 	int ret;
 
 	ret = translate(g.current, gva, &gpa);
@@ -711,17 +817,16 @@ static int breakpoint_set(uint64_t gva)
 		return ret;
 	if (breakpoint_at(gpa))
 		return 0;
-	n = kvmi_vm_read(g.vm, gpa, &byte, 1);
-	if (n == 1)
-		n = kvmi_vm_write(g.vm, gpa, &int3, 1);
-	if (n != 1)
-		return n < 0 ? n : -ENXIO;
 	bp = calloc(1, sizeof(*bp));
 	if (!bp)
 		abort();
-	*bp = (struct breakpoint) {
-		.gva = gva, .gpa = gpa, .byte = byte, .next = g.breakpoints,
-	};
+	*bp = (struct breakpoint) { .gva = gva, .gpa = gpa };
+	ret = breakpoint_insert(bp);
+	if (ret) {
+		free(bp);
+		return ret;
+	}
+	bp->next = g.breakpoints;
 	g.breakpoints = bp;
 	return 0;
 }
@@ -729,16 +834,12 @@ static int breakpoint_set(uint64_t gva)
 static int breakpoint_remove(struct breakpoint **at)
 {
 	struct breakpoint *bp = *at;
-	uint8_t byte;
-	ssize_t n;
+	int ret;
 
-	/* The guest may have written there itself. */
-	n = kvmi_vm_read(g.vm, bp->gpa, &byte, 1);
-	if (n == 1 && byte == INT3)
-		n = kvmi_vm_write(g.vm, bp->gpa, &bp->byte, 1);
+	ret = breakpoint_take_out(bp);
 	*at = bp->next;
 	free(bp);
-	return n < 0 ? n : 0;
+	return ret;
 }
 
 static int breakpoint_clear(uint64_t gva)
@@ -1252,16 +1353,21 @@ static int serve(void)
 	int ret = 0;
 
 	while (!g.over && !interrupted && !ret) {
-		/* While gdb has it stopped, events can wait. */
-		if (poll(fds, g.running ? 2 : 1, -1) < 0) {
+		if (poll(fds, 2, -1) < 0) {
 			if (errno != EINTR)
 				return -errno;
 			continue;
 		}
-		if (g.running && fds[1].revents) {
-			ret = events();
+		if (fds[1].revents) {
+			/* While gdb has it stopped, its vCPUs can wait. */
+			ret = g.running ? events() : collect();
 			if (!ret && (fds[1].revents & POLLHUP))
 				ret = -ENODEV;
+			/* gdb is told when it asks for something. */
+			if (ret == -ENODEV && !g.running) {
+				fds[1].fd = -1;
+				ret = 0;
+			}
 		}
 		if (!ret && fds[0].revents) {
 			n = read(g.in, g.buf + g.nr, sizeof(g.buf) - g.nr);
@@ -1388,11 +1494,13 @@ int cmd_gdb(int argc, char **argv)
 				       KVMI_EVENT_BREAKPOINT, KVMI_MODE_SYNC, 0);
 	}
 	if (!ret)
+		ret = watch_leaving();
+	if (!ret)
 		ret = stop_all();
 	if (!ret)
 		ret = serve();
-	/* A VM that ends while it is debugged is no error. */
-	if (ret == -ENODEV)
+	/* A VM that ends while it is debugged is no error, nor is a signal. */
+	if (ret == -ENODEV || (ret == -EINTR && interrupted))
 		ret = 0;
 	if (!ret && g.killed && kill(g.pid, SIGKILL))
 		ret = -errno;

@@ -2,9 +2,6 @@
 /*
  * kvmi vmcs, kvmi caps: what the processor runs a guest by, and what it can.
  */
-#include <asm/kvm.h>
-#include <asm/svm.h>
-#include <asm/vmx.h>
 #include <cpuid.h>
 #include <errno.h>
 #include <getopt.h>
@@ -315,25 +312,6 @@ static const struct vmcb_field vmcb_save[] = {
 	{ 0x2e0, 8, "spec_ctrl" },
 };
 
-struct exit_name {
-	uint32_t code;
-	const char *name;
-};
-
-static const struct exit_name vmx_exits[] = { VMX_EXIT_REASONS };
-static const struct exit_name svm_exits[] = { SVM_EXIT_REASONS };
-
-static const char *exit_name(const struct exit_name *names, size_t nr,
-			     uint32_t code)
-{
-	size_t i;
-
-	for (i = 0; i < nr; i++)
-		if (names[i].code == code)
-			return names[i].name;
-	return NULL;
-}
-
 /* A field: where it is, as "encoding" or "offset". */
 static void print_field(bool json, const char *group, const char *where,
 			uint32_t at, const char *name, uint64_t value,
@@ -370,8 +348,7 @@ static void print_vmcs(const struct kvmi_x86_vmcs_field *f, size_t nr, bool json
 			if ((f[i].encoding >> 10 & 3) != vmcs_order[g])
 				continue;
 			if (f[i].encoding == VM_EXIT_REASON)
-				meaning = exit_name(vmx_exits,
-						    ARRAY_SIZE(vmx_exits),
+				meaning = exit_name(KVMI_VENDOR_INTEL,
 						    f[i].value & 0xffff);
 			print_field(json, group, "encoding", f[i].encoding,
 				    vmcs_name(f[i].encoding), f[i].value,
@@ -398,7 +375,7 @@ static void print_vmcb_field(const uint8_t *vmcb, uint32_t base,
 	/* Of bytes in a row the first ones. */
 	memcpy(&value, p, f->size < 8 ? f->size : 8);
 	if (!base && f->offset == VMCB_EXIT_CODE)
-		meaning = exit_name(svm_exits, ARRAY_SIZE(svm_exits), value);
+		meaning = exit_name(KVMI_VENDOR_AMD, value);
 	print_field(json, group, "offset", base + f->offset, f->name, value,
 		    meaning);
 }

@@ -63,7 +63,8 @@ int usage_error(const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-int attach(const char *spec, struct kvmi_vm **vm)
+static int attach_with(const char *spec, const struct kvmi_vm_options *options,
+		       struct kvmi_vm **vm)
 {
 	struct kvmi_caps caps;
 	int ret;
@@ -76,12 +77,26 @@ int attach(const char *spec, struct kvmi_vm **vm)
 	}
 	if (ret)
 		return failed(ret);
-	ret = kvmi_vm_attach(spec, NULL, vm);
+	ret = kvmi_vm_attach(spec, options, vm);
 	if (ret) {
 		fprintf(stderr, "kvmi: cannot attach to %s\n", spec);
 		return failed(ret);
 	}
 	return 0;
+}
+
+int attach(const char *spec, struct kvmi_vm **vm)
+{
+	return attach_with(spec, NULL, vm);
+}
+
+int attach_observer(const char *spec, struct kvmi_vm **vm)
+{
+	static const struct kvmi_vm_options options = {
+		.size = sizeof(options), .flags = KVMI_VM_OBSERVER,
+	};
+
+	return attach_with(spec, &options, vm);
 }
 
 bool parse_number(const char *text, uint64_t *value)
@@ -123,6 +138,7 @@ static void usage(FILE *f)
 	      "  list                        the virtual machines of this host\n"
 	      "  info VM                     what there is to know of one\n"
 	      "  trace VM -e EVENT[,EVENT]...  what it does, as it happens; ^C ends it\n"
+	      "  stat VM                     how often it exits, and for what; until ^C\n"
 	      "  regs VM                     its registers\n"
 	      "  mem read VM ADDRESS LENGTH  its physical memory\n"
 	      "  mem write VM ADDRESS BYTE...\n"
@@ -132,16 +148,25 @@ static void usage(FILE *f)
 	      "  gdb VM                      for gdb: target remote\n"
 	      "  step VM                     the next instructions, one by one\n"
 	      "  pause VM                    it stands still until ^C\n"
+	      "  syscalls VM                 the system calls of a Linux guest\n"
 	      "\n"
 	      "VM: a process id, PID:FD where a process has several, or a name\n"
-	      "EVENT: cr3 cr4 cpuid bp step msr msr:MSR[:rw] mem:ADDRESS[+LENGTH][:rwx]\n"
+	      "EVENT: cr0 cr3 cr4 cr8 cpuid bp step msr msr:MSR[:rw] mem:ADDRESS[+LENGTH][:rwx]\n"
+	      "       dr xsetbv tables exc[:VECTOR] io[:PORT[-PORT]][:rw] insn[:NAME]\n"
+	      "       ioe[:PORT[-PORT]][:rw] (io, with each element of a string)\n"
+	      "       hypercall[:NR] mmio[:ADDRESS[-ADDRESS]][:rw] delivery exit[:REASON] vcpu vm\n"
 	      "\n"
 	      "  --json               a JSON object a line, for programs\n"
 	      "  --vcpu N             only this vCPU (trace, regs, step)\n"
 	      "  --async              trace: do not hold the vCPU while it is printed\n"
 	      "  --wait-new           trace: a VM that is yet to start, from its first instruction\n"
-	      "  -n N                 trace, step: stop after N events\n"
-	      "  -d SECONDS           trace, pause: stop after that time\n"
+	      "  -n N                 trace, step, syscalls: stop after N events\n"
+	      "  -d SECONDS           trace, pause, syscalls: stop after that time\n"
+	      "  --symbols FILE       syscalls: the guest's /proc/kallsyms or System.map\n"
+	      "  --btf FILE           syscalls: its /sys/kernel/btf/vmlinux, if not in its memory\n"
+	      "  --pid N, --comm NAME syscalls: only this process, only of this name\n"
+	      "  --interval SECONDS   stat: how often (1); --count N: as many times\n"
+	      "  --stop-clocks        pause: the guest's clocks stand still, too\n"
 	      "  --raw                mem read: the bytes as they are\n"
 	      "  --format FORMAT      mem dump: raw, elf, lime\n"
 	      "  --consistent         mem dump: stop the VM meanwhile\n"
@@ -165,11 +190,13 @@ int main(int argc, char **argv)
 		{ "regs", cmd_regs },
 		{ "mem", cmd_mem },
 		{ "trace", cmd_trace },
+		{ "stat", cmd_stat },
 		{ "step", cmd_step },
 		{ "vmcs", cmd_vmcs },
 		{ "caps", cmd_caps },
 		{ "pause", cmd_pause },
 		{ "gdb", cmd_gdb },
+		{ "syscalls", cmd_syscalls },
 	};
 	size_t i;
 	int ret;

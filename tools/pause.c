@@ -12,9 +12,11 @@ int cmd_pause(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
+		{ "stop-clocks", no_argument, NULL, 'c' },
 		{ }
 	};
 	const struct timespec second = { .tv_sec = 1 };
+	struct kvmi_policy policy = {};
 	uint64_t left = UINT64_MAX;
 	bool json = false;
 	struct kvmi_vm *vm;
@@ -25,6 +27,9 @@ int cmd_pause(int argc, char **argv)
 		case 'j':
 			json = true;
 			break;
+		case 'c':
+			policy.flags = KVMI_POLICY_STOP_CLOCKS;
+			break;
 		case 'd':
 			if (!parse_number(optarg, &left))
 				return usage_error("%s is no time", optarg);
@@ -34,13 +39,16 @@ int cmd_pause(int argc, char **argv)
 		}
 	}
 	if (argc - optind != 1)
-		return usage_error("kvmi pause VM [-d SECONDS]");
+		return usage_error("kvmi pause VM [-d SECONDS] [--stop-clocks]");
 	/* From here on a signal ends the pause in good order. */
 	catch_signals();
 	ret = attach(argv[optind], &vm);
 	if (ret)
 		return ret;
-	ret = kvmi_vm_pause(vm);
+	if (policy.flags)
+		ret = kvmi_vm_set_policies(vm, &policy);
+	if (!ret)
+		ret = kvmi_vm_pause(vm);
 	if (ret) {
 		kvmi_vm_close(vm);
 		return failed(ret);

@@ -35,6 +35,8 @@ int usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Attaches to the VM named by @spec; 0, or an exit code after a message. */
 int attach(const char *spec, struct kvmi_vm **vm);
+/* The same beside whoever controls it. */
+int attach_observer(const char *spec, struct kvmi_vm **vm);
 
 /* Where --json is the only option; false after a message. */
 bool parse_json(int argc, char **argv, bool *json);
@@ -63,11 +65,22 @@ const char *human_size(uint64_t bytes);
 const char *vendor_name(uint32_t vendor);
 const char *msr_name(uint32_t msr);
 bool msr_by_name(const char *name, size_t len, uint32_t *msr);
+const char *exit_name(uint32_t vendor, uint32_t code);
+bool exit_by_name(uint32_t vendor, const char *name, uint32_t *code);
+const char *vector_name(uint32_t vector);
+bool vector_by_name(const char *name, uint32_t *vector);
+const char *insn_name(uint32_t insn);
+bool insn_by_name(const char *name, uint32_t *insn);
 extern const char * const gpr_names[KVMI_X86_NR_GPRS];
 
 /* kvmi mem dump; an exit code. */
 int mem_dump(const char *spec, const char *path, const char *format_name,
 	     bool consistent, bool json);
+
+/* EVENT[,EVENT]... as trace has them; 0, or an exit code after a message. */
+int parse_events(const char *s);
+/* Have them counted: sets a bit for each kind. */
+int count_events(struct kvmi_vm *vm, const struct kvmi_caps *caps, uint64_t *kinds);
 
 int cmd_list(int argc, char **argv);
 int cmd_info(int argc, char **argv);
@@ -77,7 +90,9 @@ int cmd_trace(int argc, char **argv);
 int cmd_vmcs(int argc, char **argv);
 int cmd_caps(int argc, char **argv);
 int cmd_gdb(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
 int cmd_step(int argc, char **argv);
 int cmd_pause(int argc, char **argv);
+int cmd_syscalls(int argc, char **argv);
 
 #endif

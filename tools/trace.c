@@ -25,6 +25,17 @@ struct mem_watch {
 	uint32_t access;
 };
 
+/* What is to be told of, as KVMI_CONTROL_EVENT takes it. */
+struct wish {
+	uint32_t kind;
+	uint32_t first, last;
+	uint32_t access;
+	bool async;		/* it cannot be answered */
+	uint32_t flags;
+	uint32_t regs;
+	char *reason;		/* name of an exit reason, which is the vendor's */
+};
+
 /* A write whose effect is seen after the next step of its vCPU. */
 struct pending {
 	bool active;
@@ -43,12 +54,9 @@ static struct {
 	uint64_t max_events;
 	uint64_t seconds;
 
-	bool cr[16], cpuid, bp, step;
-	struct {
-		uint32_t index;
-		uint32_t access;
-	} msr[MAX_WATCHES];
-	unsigned int nr_msrs;
+	struct wish wish[MAX_WATCHES];
+	unsigned int nr_wishes;
+	bool step;
 	struct mem_watch mem[MAX_WATCHES];
 	unsigned int nr_mem;
 
@@ -93,13 +101,23 @@ static bool parse_span(const char *s, const char *end, uint64_t *value)
 	return parse_number(buf, value);
 }
 
+static bool add_wish(const struct wish *wish)
+{
+	if (t.nr_wishes == MAX_WATCHES)
+		return false;
+	t.wish[t.nr_wishes++] = *wish;
+	return true;
+}
+
 static bool add_msr(uint32_t index, uint32_t access)
 {
-	if (t.nr_msrs == MAX_WATCHES)
-		return false;
-	t.msr[t.nr_msrs].index = index;
-	t.msr[t.nr_msrs++].access = access;
-	return true;
+	return add_wish(&(struct wish) {
+		.kind = KVMI_EVENT_X86_MSR,
+		.first = index,
+		.last = index,
+		.access = access,
+		.regs = KVMI_REGS_GENERAL,
+	});
 }
 
 /* What an operating system sets up for system calls, and malware changes. */
@@ -117,26 +135,66 @@ static bool add_usual_msrs(void)
 	return true;
 }
 
-/* MSR[:rw] between @s and @end */
-static bool parse_msr(const char *s, const char *end)
+/* MSR between @s and @end */
+static bool parse_msr(const char *s, const char *end, uint32_t access)
 {
-	const char *colon = memchr(s, ':', end - s);
-	uint32_t access = KVMI_ACCESS_W;
-	const char *stop = colon ? colon : end;
 	uint64_t number;
 	uint32_t index;
 
-	if (colon) {
-		access = parse_access(colon + 1, end);
-		if (!access || access & KVMI_ACCESS_X)
-			return false;
-	}
-	if (!msr_by_name(s, stop - s, &index)) {
-		if (!parse_span(s, stop, &number) || number > UINT32_MAX)
+	if (!msr_by_name(s, end - s, &index)) {
+		if (!parse_span(s, end, &number) || number > UINT32_MAX)
 			return false;
 		index = number;
 	}
 	return add_msr(index, access);
+}
+
+/* NUMBER[-NUMBER], or a name, as the kind has it */
+static bool parse_index(struct wish *w, const char *s, const char *end)
+{
+	const char *minus = memchr(s, '-', end - s);
+	uint64_t first, last;
+	char name[32];
+
+	if (parse_span(s, minus ? minus : end, &first)) {
+		last = first;
+		if (minus && !parse_span(minus + 1, end, &last))
+			return false;
+		/* Those have a frame number. */
+		if (w->kind == KVMI_EVENT_MMIO) {
+			first /= PAGE_SIZE;
+			last /= PAGE_SIZE;
+		}
+		w->first = first;
+		w->last = last;
+		return first <= last && last <= UINT32_MAX;
+	}
+	if (end == s || end - s >= (long)sizeof(name))
+		return false;
+	memcpy(name, s, end - s);
+	name[end - s] = 0;
+	switch (w->kind) {
+	case KVMI_EVENT_X86_EXCEPTION:
+		if (!vector_by_name(name, &w->first))
+			return false;
+		break;
+	case KVMI_EVENT_X86_INSN:
+		if (!insn_by_name(name, &w->first))
+			return false;
+		break;
+	case KVMI_EVENT_X86_EXIT:
+		if (!exit_by_name(KVMI_VENDOR_INTEL, name, &w->first) &&
+		    !exit_by_name(KVMI_VENDOR_AMD, name, &w->first))
+			return false;
+		w->reason = strdup(name);
+		if (!w->reason)
+			abort();
+		break;
+	default:
+		return false;
+	}
+	w->last = w->first;
+	return true;
 }
 
 /* ADDRESS[+LENGTH][:rwx] between @s and @end */
@@ -169,36 +227,101 @@ static bool parse_mem(const char *s, const char *end)
 	return true;
 }
 
+/* What -e has for them, without MSRs and memory. */
+static const struct event_name {
+	const char *name;
+	bool index;		/* one may be given */
+	bool access;		/* likewise */
+	struct wish all;	/* without an index, or the only one */
+} event_names[] = {
+#define GENERAL	.regs = KVMI_REGS_GENERAL
+#define RW	.access = KVMI_ACCESS_R | KVMI_ACCESS_W
+#define CR(n)	{ "cr" #n, false, true, {					\
+			.kind = KVMI_EVENT_X86_CR, .first = n, .last = n,	\
+			.access = KVMI_ACCESS_W, GENERAL } }
+	CR(0), CR(3), CR(4), CR(8),
+#undef CR
+	{ "xsetbv", false, false, { .kind = KVMI_EVENT_X86_XSETBV, GENERAL } },
+	{ "dr", true, true, { .kind = KVMI_EVENT_X86_DR, .last = 7, RW, GENERAL } },
+	{ "cpuid", false, false, { .kind = KVMI_EVENT_X86_CPUID, GENERAL } },
+	{ "bp", false, false, { .kind = KVMI_EVENT_BREAKPOINT } },
+	{ "step", false, false, { .kind = KVMI_EVENT_STEP } },
+	{ "exc", true, false, {
+		.kind = KVMI_EVENT_X86_EXCEPTION, .last = 31, GENERAL } },
+	{ "tables", false, true, {
+		.kind = KVMI_EVENT_X86_DTABLE, .last = KVMI_X86_TABLE_TR, RW,
+		GENERAL } },
+	{ "io", true, true, {
+		.kind = KVMI_EVENT_X86_IO, .last = 0xffff, RW, GENERAL } },
+	{ "ioe", true, true, {
+		.kind = KVMI_EVENT_X86_IO, .last = 0xffff, RW, GENERAL,
+		.flags = KVMI_CONTROL_ELEMENTS } },
+	{ "insn", true, false, {
+		.kind = KVMI_EVENT_X86_INSN, .last = KVMI_X86_NR_INSNS - 1,
+		GENERAL } },
+	{ "hypercall", true, false, {
+		.kind = KVMI_EVENT_HYPERCALL, .last = UINT32_MAX, GENERAL } },
+	{ "mmio", true, true, {
+		.kind = KVMI_EVENT_MMIO, .async = true, .last = UINT32_MAX, RW } },
+	{ "delivery", false, false, {
+		.kind = KVMI_EVENT_X86_DELIVERY, .async = true,
+		.first = KVMI_X86_DELIVERY_EXCEPTION,
+		.last = KVMI_X86_DELIVERY_SOFT } },
+	{ "exit", true, false, {
+		.kind = KVMI_EVENT_X86_EXIT, .last = UINT32_MAX } },
+	{ "vcpu", false, false, {
+		.kind = KVMI_EVENT_VCPU, .async = true,
+		.first = KVMI_VCPU_INIT, .last = KVMI_VCPU_SMM_LEFT } },
+	{ "vm", false, false, {
+		.kind = KVMI_EVENT_VM, .async = true,
+		.first = KVMI_VM_SLOT_CREATED, .last = KVMI_VM_GONE } },
+#undef RW
+#undef GENERAL
+};
+
+/* NAME[:INDEX][:rw] between @s and @end */
 static bool parse_event(const char *s, const char *end)
 {
-	size_t len = end - s;
+	const char *colon = memchr(s, ':', end - s), *last;
+	size_t len = (colon ? colon : end) - s, i;
+	uint32_t access = 0;
+	struct wish w;
 
 #define IS(text)	(len == strlen(text) && !strncmp(s, text, len))
-#define BEGINS(text)	(len > strlen(text) && !strncmp(s, text, strlen(text)))
-	if (IS("cr3"))
-		t.cr[3] = true;
-	else if (IS("cr4"))
-		t.cr[4] = true;
-	else if (IS("cpuid"))
-		t.cpuid = true;
-	else if (IS("bp"))
-		t.bp = true;
-	else if (IS("step"))
-		t.step = true;
-	else if (IS("msr"))
+	if (IS("mem"))
+		return colon && parse_mem(colon + 1, end);
+	if (IS("msr") && !colon)
 		return add_usual_msrs();
-	else if (BEGINS("msr:"))
-		return parse_msr(s + 4, end);
-	else if (BEGINS("mem:"))
-		return parse_mem(s + 4, end);
-	else
+	/* What has an access has it last. */
+	for (last = end; last > s && *last != ':';)
+		last--;
+	if (colon)
+		access = parse_access(last + 1, end);
+	if (access & KVMI_ACCESS_X)
 		return false;
-	return true;
+	if (access)
+		end = last;
+	if (IS("msr"))
+		return colon < end &&
+		       parse_msr(colon + 1, end, access ?: KVMI_ACCESS_W);
+	for (i = 0; i < ARRAY_SIZE(event_names); i++) {
+		if (!IS(event_names[i].name))
+			continue;
+		w = event_names[i].all;
+		if (access && !event_names[i].access)
+			return false;
+		w.access = access ?: w.access;
+		if (colon && colon < end &&
+		    (!event_names[i].index || !parse_index(&w, colon + 1, end)))
+			return false;
+		t.step |= w.kind == KVMI_EVENT_STEP;
+		return add_wish(&w);
+	}
+	return false;
 #undef IS
-#undef BEGINS
 }
 
-static int parse_events(const char *s)
+int parse_events(const char *s)
 {
 	while (*s) {
 		const char *end = s + strcspn(s, ",");
@@ -233,17 +356,24 @@ static void begin(const struct kvmi_event *ev, const char *name, uint64_t rip)
 	if (t.json) {
 		json_begin();
 		json_string("event", kvmi_event_name(ev->kind));
-		json_number("vcpu", ev->vcpu);
+		if (ev->vcpu != KVMI_VCPU_VM)
+			json_number("vcpu", ev->vcpu);
 		json_number("seq", ev->seq);
 		json_number("time_ns", ev->time_ns);
-		json_hex("tsc", ev->guest_tsc);
+		if (ev->vcpu != KVMI_VCPU_VM)
+			json_hex("tsc", ev->guest_tsc);
 		json_bool("sync", kvmi_event_is_sync(ev));
 		if (rip)
 			json_hex("rip", rip);
 		return;
 	}
-	printf("%4llu.%06llu  vcpu %u  %-6s", ULL(ns / 1000000000),
-	       ULL(ns % 1000000000 / 1000), ev->vcpu, name);
+	printf("%4llu.%06llu  ", ULL(ns / 1000000000),
+	       ULL(ns % 1000000000 / 1000));
+	if (ev->vcpu == KVMI_VCPU_VM)
+		fputs("vm      ", stdout);
+	else
+		printf("vcpu %u  ", ev->vcpu);
+	printf("%-6s", name);
 }
 
 static void end(uint64_t rip)
@@ -268,8 +398,14 @@ static void show_cr(const struct kvmi_event *ev)
 	begin(ev, name, rip_of(ev));
 	if (t.json) {
 		json_number("cr", cr->cr);
+		json_bool("write", !(cr->flags & KVMI_X86_CR_READ));
 		json_hex("old", cr->old);
-		json_hex("new", cr->new_value);
+		if (!(cr->flags & (KVMI_X86_CR_READ | KVMI_X86_CR_UNKNOWN)))
+			json_hex("new", cr->new_value);
+	} else if (cr->flags & KVMI_X86_CR_READ) {
+		printf("  %llx", ULL(cr->old));
+	} else if (cr->flags & KVMI_X86_CR_UNKNOWN) {
+		printf("  %llx -> ?", ULL(cr->old));
 	} else {
 		/* Bit 63 of CR3 only says that no TLB flush is wanted. */
 		printf("  %llx -> %llx", ULL(cr->old),
@@ -348,6 +484,327 @@ static void show_step(const struct kvmi_event *ev)
 	if (t.json)
 		json_bool("emulated", step->flags & KVMI_STEP_F_EMULATED);
 	end(step->pc);
+}
+
+static void show_xsetbv(const struct kvmi_event *ev)
+{
+	const struct kvmi_x86_ev_xsetbv *x = kvmi_event_xsetbv(ev);
+
+	if (!x)
+		return;
+	begin(ev, "xsetbv", rip_of(ev));
+	if (t.json) {
+		json_number("xcr", x->xcr);
+		json_hex("old", x->old);
+		json_hex("new", x->new_value);
+	} else {
+		printf("  %llx -> %llx", ULL(x->old), ULL(x->new_value));
+	}
+	end(rip_of(ev));
+}
+
+static void show_dr(const struct kvmi_event *ev)
+{
+	const struct kvmi_x86_ev_dr *dr = kvmi_event_dr(ev);
+	char name[8];
+	bool write;
+
+	if (!dr)
+		return;
+	write = dr->flags & KVMI_X86_DR_WRITE;
+	snprintf(name, sizeof(name), "dr%u", dr->dr % 8);
+	begin(ev, name, rip_of(ev));
+	if (t.json) {
+		json_number("dr", dr->dr);
+		json_bool("write", write);
+		json_hex("old", dr->old);
+		if (write)
+			json_hex("new", dr->new_value);
+	} else {
+		printf("  %llx", ULL(dr->old));
+		if (write)
+			printf(" -> %llx", ULL(dr->new_value));
+	}
+	end(rip_of(ev));
+}
+
+/* A vector: "14 (#PF)", and its error code. */
+static void show_vector(uint32_t vector, const char *name, bool has_error,
+			uint32_t error)
+{
+	if (t.json) {
+		json_number("vector", vector);
+		if (name)
+			json_string("name", name);
+		if (has_error)
+			json_hex("error", error);
+		return;
+	}
+	printf("  %u", vector);
+	if (name)
+		printf(" (%s)", name);
+	if (has_error)
+		printf("  error %x", error);
+}
+
+static void show_exception(const struct kvmi_event *ev)
+{
+	const struct kvmi_x86_ev_exception *ex = kvmi_event_exception(ev);
+	bool nested;
+
+	if (!ex)
+		return;
+	nested = ex->flags & KVMI_X86_EXCEPTION_NESTED;
+	begin(ev, "exc", rip_of(ev));
+	show_vector(ex->vector, vector_name(ex->vector),
+		    ex->flags & KVMI_X86_EXCEPTION_ERROR, ex->error);
+	if (t.json) {
+		if (ex->flags & KVMI_X86_EXCEPTION_PAYLOAD)
+			json_hex("payload", ex->payload);
+		json_bool("nested", nested);
+	} else {
+		if (ex->flags & KVMI_X86_EXCEPTION_PAYLOAD)
+			printf("  %s %llx", ex->vector == 14 ? "cr2" : "dr6",
+			       ULL(ex->payload));
+		if (nested)
+			fputs("  (nested)", stdout);
+	}
+	end(rip_of(ev));
+}
+
+static void show_table(const struct kvmi_event *ev)
+{
+	static const struct {
+		const char *reg, *insn[2];
+	} tables[] = {
+		{ "gdtr", { "sgdt", "lgdt" } }, { "idtr", { "sidt", "lidt" } },
+		{ "ldtr", { "sldt", "lldt" } }, { "tr", { "str", "ltr" } },
+	};
+	const struct kvmi_x86_ev_dtable *d = kvmi_event_dtable(ev);
+	bool write;
+
+	if (!d || d->table >= ARRAY_SIZE(tables))
+		return;
+	write = d->flags & KVMI_X86_DTABLE_WRITE;
+	begin(ev, tables[d->table].insn[write], rip_of(ev));
+	if (t.json) {
+		json_string("table", tables[d->table].reg);
+		json_bool("write", write);
+		json_hex("base", d->base);
+		json_hex("limit", d->limit);
+		if (d->table >= KVMI_X86_TABLE_LDTR)
+			json_hex("selector", d->selector);
+	} else {
+		if (d->table >= KVMI_X86_TABLE_LDTR)
+			printf("  %x", d->selector);
+		printf("  %llx/%x", ULL(d->base), d->limit);
+	}
+	end(rip_of(ev));
+}
+
+static void show_io(const struct kvmi_event *ev)
+{
+	static const char * const names[] = { "in", "out", "ins", "outs" };
+	const struct kvmi_x86_ev_io *io = kvmi_event_io(ev);
+	bool out, string, value;
+
+	if (!io)
+		return;
+	out = io->flags & KVMI_X86_IO_OUT;
+	string = io->flags & KVMI_X86_IO_STRING;
+	value = out && (!string || io->flags & KVMI_X86_IO_ELEMENT);
+	begin(ev, names[out + 2 * string], rip_of(ev));
+	if (t.json) {
+		json_hex("port", io->port);
+		json_bool("out", out);
+		json_number("bytes", io->bytes);
+		if (string) {
+			json_number("count", io->count);
+			json_hex("address", io->address);
+		}
+		if (value)
+			json_hex("value", io->value);
+	} else {
+		printf("  %x.%u", io->port, io->bytes);
+		if (string)
+			printf("  %llu at %llx", ULL(io->count), ULL(io->address));
+		if (value)
+			printf("  %llx", ULL(io->value));
+	}
+	end(rip_of(ev));
+}
+
+static void show_mmio(const struct kvmi_event *ev)
+{
+	const struct kvmi_ev_mmio *m = kvmi_event_mmio(ev);
+	bool write;
+
+	if (!m)
+		return;
+	write = m->flags & KVMI_MMIO_WRITE;
+	begin(ev, "mmio", 0);
+	if (t.json) {
+		json_hex("gpa", m->gpa);
+		json_bool("write", write);
+		json_number("bytes", m->bytes);
+		json_hex("value", m->value);
+	} else {
+		printf("  %s %llx.%u  %llx", write ? "-w-" : "r--", ULL(m->gpa),
+		       m->bytes, ULL(m->value));
+	}
+	end(0);
+}
+
+static void show_insn(const struct kvmi_event *ev)
+{
+	const struct kvmi_x86_ev_insn *insn = kvmi_event_insn(ev);
+
+	if (!insn)
+		return;
+	begin(ev, insn_name(insn->insn), rip_of(ev));
+	if (t.json) {
+		json_string("insn", insn_name(insn->insn));
+		json_hex("operand", insn->operand);
+		json_hex("value", insn->value);
+	} else if (insn->operand || insn->value) {
+		printf("  %llx", ULL(insn->operand ?: insn->value));
+		if (insn->operand && insn->value)
+			printf(" -> %llx", ULL(insn->value));
+	}
+	end(rip_of(ev));
+}
+
+static void show_hypercall(const struct kvmi_event *ev)
+{
+	const struct kvmi_ev_hypercall *h = kvmi_event_hypercall(ev);
+	size_t i;
+
+	if (!h)
+		return;
+	begin(ev, "hypercall", rip_of(ev));
+	if (t.json) {
+		json_hex("nr", h->nr);
+		json_open("args", '[');
+		for (i = 0; i < ARRAY_SIZE(h->args); i++)
+			json_hex(NULL, h->args[i]);
+		json_close(']');
+		json_number("ring", h->privilege);
+	} else {
+		printf("  %llx(", ULL(h->nr));
+		/* What KVM's own have. */
+		for (i = 0; i < 4; i++)
+			printf("%s%llx", i ? ", " : "", ULL(h->args[i]));
+		putchar(')');
+		if (h->privilege)
+			printf("  ring %u", h->privilege);
+	}
+	end(rip_of(ev));
+}
+
+static void show_delivery(const struct kvmi_event *ev)
+{
+	static const char * const types[] = {
+		"unknown", "exception", "interrupt", "nmi", "soft",
+	};
+	const struct kvmi_x86_ev_delivery *d = kvmi_event_delivery(ev);
+	const char *type;
+
+	if (!d)
+		return;
+	type = types[d->type < ARRAY_SIZE(types) ? d->type : 0];
+	begin(ev, "deliver", d->pc);
+	if (t.json)
+		json_string("type", type);
+	else
+		printf("  %s", type);
+	show_vector(d->vector, d->type == KVMI_X86_DELIVERY_EXCEPTION ?
+		    vector_name(d->vector) : NULL,
+		    d->flags & KVMI_X86_EXCEPTION_ERROR, d->error);
+	end(d->pc);
+}
+
+static void show_exit(const struct kvmi_event *ev)
+{
+	const struct kvmi_x86_ev_exit *x = kvmi_event_exit(ev);
+	const char *name;
+
+	if (!x)
+		return;
+	name = exit_name(t.caps.out_vendor, x->reason);
+	begin(ev, "exit", x->pc);
+	if (t.json) {
+		json_hex("reason", x->reason);
+		if (name)
+			json_string("name", name);
+		json_hex("info1", x->info1);
+		json_hex("info2", x->info2);
+		json_hex("intr", x->intr);
+		json_hex("error", x->error);
+	} else {
+		printf("  %x (%s)  info %llx %llx", x->reason, name ?: "unknown",
+		       ULL(x->info1), ULL(x->info2));
+		if (x->intr)
+			printf("  intr %x error %x", x->intr, x->error);
+	}
+	end(x->pc);
+}
+
+static void show_vcpu(const struct kvmi_event *ev)
+{
+	static const char * const changes[] = {
+		"unknown", "init", "started", "halts", "wakes", "reset", "smm",
+		"smm_left",
+	};
+	const struct kvmi_ev_vcpu *v = kvmi_event_vcpu(ev);
+	const char *change;
+
+	if (!v)
+		return;
+	change = changes[v->change < ARRAY_SIZE(changes) ? v->change : 0];
+	begin(ev, change, v->pc);
+	if (t.json)
+		json_string("change", change);
+	end(v->pc);
+}
+
+static void show_vm(const struct kvmi_event *ev)
+{
+	static const char * const changes[] = {
+		"unknown", "slot_created", "slot_deleted", "slot_moved",
+		"slot_flags", "vcpu_created", "leaving", "staying", "gone",
+	};
+	const struct kvmi_ev_vm *vm = kvmi_event_vm(ev);
+	const char *change;
+
+	if (!vm)
+		return;
+	change = changes[vm->change < ARRAY_SIZE(changes) ? vm->change : 0];
+	begin(ev, change, 0);
+	if (t.json)
+		json_string("change", change);
+	if (vm->change == KVMI_VM_VCPU_CREATED) {
+		if (t.json)
+			json_number("index", vm->vcpu);
+		else
+			printf("  %u", vm->vcpu);
+	} else if (vm->change != KVMI_VM_GONE && t.json) {
+		json_number("slot", vm->slot);
+		json_hex("gpa", vm->gfn * PAGE_SIZE);
+		json_hex("old_gpa", vm->old_gfn * PAGE_SIZE);
+		json_hex("length", vm->nr_pages * PAGE_SIZE);
+		json_bool("readonly", vm->flags & KVMI_SLOT_READONLY);
+		json_bool("dirty_log", vm->flags & KVMI_SLOT_DIRTY_LOG);
+	} else if (vm->change != KVMI_VM_GONE) {
+		printf("  slot %u  %llx+%llx", vm->slot,
+		       ULL(vm->gfn * PAGE_SIZE), ULL(vm->nr_pages * PAGE_SIZE));
+		if (vm->change == KVMI_VM_SLOT_MOVED)
+			printf("  from %llx", ULL(vm->old_gfn * PAGE_SIZE));
+		if (vm->flags & KVMI_SLOT_READONLY)
+			fputs("  readonly", stdout);
+		if (vm->flags & KVMI_SLOT_DIRTY_LOG)
+			fputs("  dirty_log", stdout);
+	}
+	end(0);
 }
 
 static void show_access(const struct pending *p, bool have_new, uint64_t now)
@@ -526,35 +983,88 @@ static int watch_memory(enum kvmi_event_mode mode)
 
 /* The loop ---------------------------------------------------------------------- */
 
+static int enable_wish(const struct wish *w, enum kvmi_event_mode mode)
+{
+	struct kvmi_control_event control = {
+		.vcpu = w->kind == KVMI_EVENT_VM ? KVMI_VCPU_VM : t.vcpu,
+		.kind = w->kind,
+		.mode = w->async && mode == KVMI_MODE_SYNC ? KVMI_MODE_ASYNC : mode,
+		.regs = w->regs,
+		.index = w->first,
+		.index_last = w->last == w->first ? 0 : w->last,
+		.access = w->access,
+		.flags = mode == KVMI_MODE_OFF ? 0 : w->flags,
+	};
+	int ret;
+
+	if (w->reason &&
+	    !exit_by_name(t.caps.out_vendor, w->reason, &control.index)) {
+		fprintf(stderr, "kvmi: this processor has no exit %s\n", w->reason);
+		return EXIT_UNSUPPORTED;
+	}
+	if (w->reason)
+		control.index_last = 0;
+	ret = kvmi_event_control(t.vm, &control);
+	return ret ? failed(ret) : EXIT_OK;
+}
+
+static int enable_wishes(enum kvmi_event_mode mode)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < t.nr_wishes; i++) {
+		ret = enable_wish(&t.wish[i], mode);
+		if (ret)
+			return ret;
+	}
+	return EXIT_OK;
+}
+
 static int enable(void)
 {
 	enum kvmi_event_mode mode = t.async ? KVMI_MODE_ASYNC : KVMI_MODE_SYNC;
-	unsigned int i;
-	int ret = 0;
+	int ret;
 
-	for (i = 0; i < 16 && !ret; i++)
-		if (t.cr[i])
-			ret = kvmi_event_watch_cr(t.vm, t.vcpu, i, mode,
-						  KVMI_REGS_GENERAL);
-	for (i = 0; i < t.nr_msrs && !ret; i++)
-		ret = kvmi_event_watch_msr(t.vm, t.vcpu, t.msr[i].index,
-					   t.msr[i].access, mode,
-					   KVMI_REGS_GENERAL);
-	if (!ret && t.cpuid)
-		ret = kvmi_event_watch(t.vm, t.vcpu, KVMI_EVENT_X86_CPUID, mode,
-				       KVMI_REGS_GENERAL);
-	if (!ret && t.bp)
-		ret = kvmi_event_watch(t.vm, t.vcpu, KVMI_EVENT_BREAKPOINT,
-				       mode, 0);
-	if (!ret && t.step)
-		ret = kvmi_event_watch(t.vm, t.vcpu, KVMI_EVENT_STEP, mode, 0);
-	if (ret)
-		return failed(ret);
-	return t.nr_mem ? watch_memory(mode) : 0;
+	ret = enable_wishes(mode);
+	return !ret && t.nr_mem ? watch_memory(mode) : ret;
+}
+
+int count_events(struct kvmi_vm *vm, const struct kvmi_caps *caps, uint64_t *kinds)
+{
+	unsigned int i;
+
+	if (t.nr_mem)
+		return usage_error("mem is not counted");
+	t.vm = vm;
+	t.caps = *caps;
+	t.vcpu = KVMI_VCPU_ALL;
+	for (i = 0; i < t.nr_wishes; i++)
+		*kinds |= 1ULL << t.wish[i].kind;
+	return enable_wishes(KVMI_MODE_COUNT);
 }
 
 static void handle(const struct kvmi_event *ev, struct kvmi_reply *reply)
 {
+	static void (* const show[KVMI_NR_KINDS])(const struct kvmi_event *ev) = {
+		[KVMI_EVENT_BREAKPOINT] = show_bp,
+		[KVMI_EVENT_VM] = show_vm,
+		[KVMI_EVENT_VCPU] = show_vcpu,
+		[KVMI_EVENT_HYPERCALL] = show_hypercall,
+		[KVMI_EVENT_MMIO] = show_mmio,
+		[KVMI_EVENT_X86_CR] = show_cr,
+		[KVMI_EVENT_X86_MSR] = show_msr,
+		[KVMI_EVENT_X86_CPUID] = show_cpuid,
+		[KVMI_EVENT_X86_XSETBV] = show_xsetbv,
+		[KVMI_EVENT_X86_DR] = show_dr,
+		[KVMI_EVENT_X86_EXCEPTION] = show_exception,
+		[KVMI_EVENT_X86_DTABLE] = show_table,
+		[KVMI_EVENT_X86_IO] = show_io,
+		[KVMI_EVENT_X86_INSN] = show_insn,
+		[KVMI_EVENT_X86_DELIVERY] = show_delivery,
+		[KVMI_EVENT_X86_EXIT] = show_exit,
+	};
+
 	kvmi_reply_init(reply, KVMI_ACTION_CONTINUE);
 	switch (ev->kind) {
 	case KVMI_EVENT_CANCELLED:
@@ -568,17 +1078,9 @@ static void handle(const struct kvmi_event *ev, struct kvmi_reply *reply)
 		if (!on_step(ev, reply) || t.step)
 			show_step(ev);
 		break;
-	case KVMI_EVENT_BREAKPOINT:
-		show_bp(ev);
-		break;
-	case KVMI_EVENT_X86_CR:
-		show_cr(ev);
-		break;
-	case KVMI_EVENT_X86_MSR:
-		show_msr(ev);
-		break;
-	case KVMI_EVENT_X86_CPUID:
-		show_cpuid(ev);
+	default:
+		if (ev->kind < KVMI_NR_KINDS && show[ev->kind])
+			show[ev->kind](ev);
 		break;
 	}
 }
@@ -621,7 +1123,7 @@ static int loop(void)
 			return ret;
 		if (!ret)
 			continue;
-		if (ev->vcpu >= MAX_VCPUS)
+		if (ev->vcpu >= MAX_VCPUS && ev->kind != KVMI_EVENT_VM)
 			return -EPROTO;
 		handle(ev, &reply);
 		ret = kvmi_event_answer(t.vm, ev, &reply);
@@ -811,15 +1313,10 @@ int cmd_trace(int argc, char **argv)
 		{ "vcpu", required_argument, NULL, 'c' },
 		{ }
 	};
-	bool any;
-	int i;
 
 	if (parse_common(argc, argv, "e:n:d:", options))
 		return EXIT_USAGE;
-	any = t.cpuid || t.bp || t.step || t.nr_msrs || t.nr_mem;
-	for (i = 0; i < 16; i++)
-		any = any || t.cr[i];
-	if (argc - optind != 1 || !any)
+	if (argc - optind != 1 || !(t.nr_wishes || t.nr_mem))
 		return usage_error("kvmi trace [--wait-new] VM -e EVENT[,EVENT]...");
 	return run(argv[optind]);
 }
@@ -837,7 +1334,7 @@ int cmd_step(int argc, char **argv)
 		return EXIT_USAGE;
 	if (argc - optind != 1)
 		return usage_error("kvmi step VM");
-	t.step = true;
+	parse_events("step");
 	if (t.vcpu == KVMI_VCPU_ALL)
 		t.vcpu = 0;
 	return run(argv[optind]);

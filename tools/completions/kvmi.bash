@@ -15,7 +15,7 @@ _kvmi()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words="list info trace regs mem vmcs caps gdb step pause --help --version"
+		words="list info trace stat regs mem vmcs caps gdb step pause syscalls --help --version"
 	elif [ "$cmd" = mem ] && [ "$COMP_CWORD" -eq 2 ]; then
 		words="read write dump"
 	else
@@ -26,14 +26,18 @@ _kvmi()
 			*,*) head=${cur%,*}, cur=${cur##*,} ;;
 			esac
 			mapfile -t COMPREPLY < <(compgen -P "$head" \
-				-W "cr3 cr4 cpuid bp step msr msr: mem:" -- "$cur")
+				-W "cr0 cr3 cr4 cr8 dr xsetbv cpuid bp step msr msr: mem: exc exc: tables io io: ioe ioe: insn insn: hypercall mmio mmio: delivery exit exit: vcpu vm" -- "$cur")
 			return
 			;;
 		--format)
 			mapfile -t COMPREPLY < <(compgen -W "raw elf lime" -- "$cur")
 			return
 			;;
-		--vcpu | -n | -d | --listen) return ;;
+		--symbols | --btf)
+			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+			return
+			;;
+		--pid | --comm | --vcpu | -n | -d | --listen | --interval | --count) return ;;
 		esac
 		case $cmd in
 		list) words="--json --no-probe --follow" ;;
@@ -41,11 +45,13 @@ _kvmi()
 		regs) words="--json --vcpu $(_kvmi_vms)" ;;
 		mem) words="--json --raw --format --consistent $(_kvmi_vms)" ;;
 		trace) words="-e -n -d --async --wait-new --json --vcpu $(_kvmi_vms)" ;;
+		stat) words="-e --interval --count --json $(_kvmi_vms)" ;;
 		vmcs) words="--json $(_kvmi_vms)" ;;
 		caps) words="--json" ;;
 		gdb) words="--listen $(_kvmi_vms)" ;;
 		step) words="-n --json --vcpu $(_kvmi_vms)" ;;
-		pause) words="-d --json $(_kvmi_vms)" ;;
+		syscalls) words="--symbols --btf --pid --comm -n -d --json $(_kvmi_vms)" ;;
+		pause) words="-d --stop-clocks --json $(_kvmi_vms)" ;;
 		esac
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
