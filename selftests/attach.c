@@ -2,7 +2,9 @@
 /* Attaching and letting go, and that nothing is left of it. */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -236,23 +238,73 @@ KTAP_CASE_TIME(a_thousand_times, "D1", 300)
 	vmm_destroy(vm);
 }
 
+static __guest void out_all_the_time(void)
+{
+	for (;;)
+		guest_out8(0x80, 0);
+}
+
+static atomic_bool runners_stop;
+
+static void *runner_thread(void *arg)
+{
+	struct vmm_vcpu *vcpu = arg;
+
+	while (!atomic_load(&runners_stop))
+		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0 && errno != EINTR)
+			return "KVM_RUN failed";
+	return NULL;
+}
+
+/*
+ * An attach finds vCPUs on their way into KVM_RUN, past the place where kvmi looks for
+ * those that it knows: they must not wait for what waits for them.
+ */
+KTAP_CASE_SMP(as_they_begin_to_run, "D1 D3")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	pthread_t threads[GUEST_MAX_VCPUS];
+	struct kvmi_vm *kv;
+	void *why;
+	int i;
+
+	atomic_store(&runners_stop, false);
+	for (i = 0; i < nr_vcpus; i++) {
+		vmm_vcpu_set_entry(vm, i, out_all_the_time, 0, 0, 0);
+		KTAP_EQ(pthread_create(&threads[i], NULL, runner_thread,
+				       &vm->vcpu[i]), 0);
+	}
+	for (i = 0; i < times(100, 15); i++) {
+		kv = tool_attach_ring(vm, 4096);
+		/* A job on each vCPU. */
+		KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL,
+					     KVMI_VIEW_DEFAULT));
+		kvmi_vm_close(kv);
+	}
+	atomic_store(&runners_stop, true);
+	for (i = 0; i < nr_vcpus; i++) {
+		KTAP_EQ(pthread_join(threads[i], &why), 0);
+		KTAP_ASSERT(!why, "vCPU %d: %s", i, (char *)why);
+	}
+	vmm_destroy(vm);
+}
+
 /* A vCPU that is created later is watched as the others are. */
 KTAP_CASE(a_vcpu_to_come, "D1 D3")
 {
 	struct vmm *vm = vmm_create(1, 0);
 	struct kvmi_vm *kv = tool_attach(vm);
 	struct kvmi_info info;
-	struct kvm_run *run;
-	int fd;
+	int fd, ret, err;
 
 	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_ASYNC, 0);
 	fd = KTAP_OK(ioctl(vm->fd, KVM_CREATE_VCPU, 5));
-	run = vm->vcpu[0].run;
-	(void)run;
 	/* Uninitialized as it is, its KVM_RUN passes by kvmi. */
-	ioctl(fd, KVM_RUN, 0);
+	ret = ioctl(fd, KVM_RUN, 0);
+	err = errno;
 	KTAP_LIB_OK(kvmi_vm_get_info(kv, &info));
-	KTAP_EQ(info.out_nr_vcpus, 2);
+	KTAP_ASSERT(info.out_nr_vcpus == 2, "%u vCPUs; KVM_RUN: %d, %s",
+		    info.out_nr_vcpus, ret, ktap_errname(err));
 	kvmi_vm_close(kv);
 	close(fd);
 	vmm_destroy(vm);
@@ -355,7 +407,8 @@ KTAP_CASE(no_unloading_while_attached, "D1")
 	vmm_destroy(vm);
 }
 
-KTAP_CASE_TIME(a_hundred_reloads, "D1", 300)
+/* Each takes a second where the guest leaves no more. */
+KTAP_CASE_TIME(many_reloads, "D1", 300)
 {
 	struct vmm *vm = vmm_create(2, VMM_F_IRQCHIP);
 	struct kvmi_vm *kv;
@@ -365,7 +418,7 @@ KTAP_CASE_TIME(a_hundred_reloads, "D1", 300)
 		ktap_skip("no module to load at %s; set KVMI_KO",
 			  module_path());
 	vmm_worker_start(vm, GUEST_WORK_ALL);
-	for (i = 0; i < times(100, 3); i++) {
+	for (i = 0; i < times(20, 3); i++) {
 		if (i % 10 == 0) {
 			kv = tool_attach(vm);
 			everything(kv, KVMI_MODE_ASYNC);

@@ -60,6 +60,12 @@ static void figure(const char *name, uint64_t value, const char *reference,
 	fflush(stdout);
 }
 
+static void figure_of(const char *name, uint64_t value, const char *unit)
+{
+	printf("bench: %s %llu %s\n", name, (unsigned long long)value, unit);
+	fflush(stdout);
+}
+
 /* ---- the guest's side ---------------------------------------------------------- */
 
 static __guest uint64_t time_cpuid(uint64_t *samples, uint64_t n)
@@ -81,7 +87,7 @@ static __guest uint64_t time_cpuid_forever(void)
 	return 0;
 }
 
-static __guest uint64_t time_out(uint64_t *samples, uint64_t n)
+static __guest uint64_t time_sync(uint64_t *samples, uint64_t n)
 {
 	uint64_t i, t;
 
@@ -120,6 +126,111 @@ static __guest uint64_t time_write_turns(uint64_t *samples, uint64_t n,
 	return n;
 }
 
+/* Of a function in a page of its own. */
+static __guest uint64_t time_call(uint64_t *samples, uint64_t n, uint64_t target)
+{
+	uint64_t i, t;
+
+	for (i = 0; i < n; i++) {
+		t = guest_rdtsc();
+		((void (*)(void))target)();
+		samples[i] = guest_rdtsc() - t;
+	}
+	return n;
+}
+
+/* Of one statement, which may fault. */
+#define TIME(name, statement)						\
+	static __guest uint64_t time_##name(uint64_t *samples, uint64_t n) \
+	{								\
+		uint64_t i, t;						\
+									\
+		for (i = 0; i < n; i++) {				\
+			samples[i] = 1;					\
+			t = guest_rdtsc();				\
+			statement;					\
+			samples[i] = guest_rdtsc() - t;			\
+		}							\
+		return n;						\
+	}
+
+#define PIC_DATA		0xa1
+#define MSR_STAR		0xc0000081
+#define NOWHERE			(1UL << 40)
+#define IOAPIC			0xfec00000UL
+#define NO_OUTPUTS
+
+TIME(cr0, guest_write_cr0(0x80010033))
+TIME(cr3, guest_write_cr3(GUEST_PML4))
+TIME(cr4, guest_write_cr4(0x620))
+TIME(rdmsr, guest_rdmsr(MSR_STAR))
+TIME(wrmsr, guest_wrmsr(MSR_STAR, i))
+TIME(dr, asm volatile("mov %0, %%dr0" : : "r" (0UL)))
+TIME(ud, GUEST_TRY("ud2", NO_OUTPUTS, : "memory"))
+TIME(pf, GUEST_TRY("movb $1, (%0)", NO_OUTPUTS, "r" (NOWHERE) : "memory"))
+TIME(int3, guest_int3())
+TIME(in, guest_in8(PIC_DATA))
+TIME(out, guest_out8(PIC_DATA, 0xff))
+/* The answer skips it: nothing would wake it. */
+TIME(hlt, guest_hlt())
+TIME(invlpg, guest_invlpg(NOWHERE))
+TIME(mmio, GUEST_WRITE(uint32_t, IOAPIC, 1))
+/* KVM_HC_VAPIC_POLL_IRQ, which does nothing. */
+TIME(vmmcall, asm volatile("vmmcall" : "+a" (samples[i]) : : "memory"))
+
+static __guest uint64_t time_sgdt(uint64_t *samples, uint64_t n)
+{
+	struct __attribute__((packed)) {
+		uint16_t limit;
+		uint64_t base;
+	} dt;
+	uint64_t i, t;
+
+	for (i = 0; i < n; i++) {
+		t = guest_rdtsc();
+		asm volatile("sgdt %0" : "=m" (dt));
+		samples[i] = guest_rdtsc() - t;
+	}
+	return n;
+}
+
+/* From one reading to the next; the first reading comes before them all. */
+static __guest uint64_t time_rdtsc(uint64_t *samples, uint64_t n)
+{
+	uint64_t i, t = guest_rdtsc(), now;
+
+	for (i = 1; i < n; i++) {
+		now = guest_rdtsc();
+		samples[i] = now - t;
+		t = now;
+	}
+	samples[0] = samples[1];
+	return n;
+}
+
+/* Sixteen steps end between the two readings. */
+#define STEPS_PER_SAMPLE	16
+
+static __guest uint64_t time_steps(uint64_t *samples, uint64_t n)
+{
+	uint32_t lo, hi, lo2, hi2;
+	uint64_t i;
+
+	for (i = 0; i < n; i++) {
+		asm volatile("rdtsc\n\t"
+			     "mov %%eax, %0\n\t"
+			     "mov %%edx, %1\n\t"
+			     ".rept 13\n\t"
+			     "nop\n\t"
+			     ".endr\n\t"
+			     "rdtsc\n\t"
+			     : "=&r" (lo), "=&r" (hi), "=a" (lo2), "=d" (hi2));
+		samples[i] = ((uint64_t)hi2 << 32 | lo2) -
+			     ((uint64_t)hi << 32 | lo);
+	}
+	return n;
+}
+
 static __guest uint64_t touch(uint64_t gpa, uint64_t pages)
 {
 	uint64_t i;
@@ -127,6 +238,41 @@ static __guest uint64_t touch(uint64_t gpa, uint64_t pages)
 	for (i = 0; i < pages; i++)
 		GUEST_WRITE(uint64_t, gpa + i * PAGE, i);
 	return pages;
+}
+
+/* Pages that the vCPU has not had before. */
+static __guest uint64_t time_touch(uint64_t *samples, uint64_t n,
+				   uint64_t target)
+{
+	uint64_t i, t;
+
+	for (i = 0; i < n; i++) {
+		t = guest_rdtsc();
+		GUEST_WRITE(uint64_t, target + i * PAGE, i);
+		samples[i] = guest_rdtsc() - t;
+	}
+	return n;
+}
+
+/* Some of everything that exits, and much that does not. */
+static __guest uint64_t work(uint64_t gpa, uint64_t pages)
+{
+	uint64_t i, sum = 0;
+
+	for (i = 0; i < 20 * pages; i++) {
+		GUEST_WRITE(uint64_t, gpa + i % pages * PAGE, i);
+		sum += GUEST_READ(uint64_t, gpa + i * 7 % pages * PAGE);
+		if (i % 20 == 0)
+			guest_cpuid(0, 0);
+	}
+	return sum;
+}
+
+static __guest uint64_t spin(uint64_t *word)
+{
+	while (!GUEST_READ(uint64_t, word))
+		;
+	return 0;
 }
 
 /* ---- VMs -------------------------------------------------------------------------- */
@@ -137,9 +283,9 @@ struct bench_vm {
 	uint64_t target;	/* gpa of two pages to write to */
 };
 
-static struct bench_vm make_vm(void)
+static struct bench_vm make_vm(unsigned int flags)
 {
-	struct bench_vm b = { .vm = vmm_create(1, 0) };
+	struct bench_vm b = { .vm = vmm_create(1, flags) };
 
 	/* Where the CPU has no NRIPS, KVM walks them at every CPUID. */
 	vmm_use_large_pages(b.vm);
@@ -308,6 +454,93 @@ static uint64_t sync_cost(struct bench_vm *b, enum how how)
 	return cost;
 }
 
+/* Of one step: an exit by TF or MTF, and what the event adds. */
+static uint64_t step_cost(struct bench_vm *b, bool sync)
+{
+	struct kvmi_vm *kv = tool_attach_ring(b->vm, 1 << 24);
+	struct pollfd pfd = { .fd = kvmi_vm_fd(kv), .events = POLLIN };
+	const struct kvmi_event *ev;
+	struct kvmi_ring *ring;
+	struct kvmi_reply reply;
+	bool last = false;
+	uint64_t id, cost;
+
+	kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
+	tool_watch(kv, KVMI_EVENT_STEP, sync ? KVMI_MODE_SYNC : KVMI_MODE_ASYNC,
+		   KVMI_REGS_GENERAL);
+	begin(b, time_steps);
+	if (sync) {
+		KTAP_LIB_OK(kvmi_ring_open(kv, 0, -1, &ring));
+		kvmi_ring_set_polling(ring, false);
+		KTAP_EQ(kvmi_ring_wait(ring, &ev, -1), 1);
+		while (!last) {
+			last = kvmi_event_step(ev)->pc ==
+			       (uint64_t)guest_entry_return;
+			if (last)
+				tool_watch(kv, KVMI_EVENT_STEP, KVMI_MODE_OFF, 0);
+			id = ev->id;
+			kvmi_ring_consume(ring);
+			KTAP_LIB_OK(kvmi_ring_answer(ring, id, &reply));
+			if (!last)
+				KTAP_EQ(poll(&pfd, 1, -1), 1);
+			while (!last && kvmi_ring_next(ring, &ev) != 1)
+				sched_yield();
+		}
+		kvmi_ring_close(ring);
+	}
+	cost = end(b) / STEPS_PER_SAMPLE;
+	KTAP_EQ(kvmi_event_dropped(kv), 0);
+	kvmi_vm_close(kv);
+	return cost;
+}
+
+/* CPUID while something is asked for. */
+static uint64_t asked_cost(struct bench_vm *b, const struct kvmi_control_event *ctl,
+			   int nr)
+{
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	uint64_t cost;
+	int i;
+
+	for (i = 0; i < nr; i++)
+		KTAP_LIB_OK(kvmi_event_control(kv, &ctl[i]));
+	cost = cpuid_cost(b);
+	kvmi_vm_close(kv);
+	return cost;
+}
+
+static const struct kvmi_control_event count_cpuid = {
+	.vcpu = KVMI_VCPU_ALL,
+	.kind = KVMI_EVENT_X86_CPUID,
+	.mode = KVMI_MODE_COUNT,
+};
+
+static const struct kvmi_control_event count_exits = {
+	.vcpu = KVMI_VCPU_ALL,
+	.kind = KVMI_EVENT_X86_EXIT,
+	.mode = KVMI_MODE_COUNT,
+	.index_last = 0xffffffff,
+};
+
+/* None of which CPUID is. */
+static const struct kvmi_control_event other_kinds[] = {
+#define ASYNC(k)	.vcpu = KVMI_VCPU_ALL, .kind = (k), .mode = KVMI_MODE_ASYNC
+	{ ASYNC(KVMI_EVENT_BREAKPOINT) },
+	{ ASYNC(KVMI_EVENT_HYPERCALL), .index_last = 0xffffffff },
+	{ ASYNC(KVMI_EVENT_X86_CR), .index = 3 },
+	{ ASYNC(KVMI_EVENT_X86_MSR), .index = 0xc0000082,
+	  .access = KVMI_ACCESS_W },
+	{ ASYNC(KVMI_EVENT_X86_XSETBV) },
+	{ ASYNC(KVMI_EVENT_X86_DR), .index_last = 7, .access = KVMI_ACCESS_W },
+	{ ASYNC(KVMI_EVENT_X86_EXCEPTION), .index_last = 31 },
+	{ ASYNC(KVMI_EVENT_X86_DTABLE), .index_last = KVMI_X86_TABLE_TR,
+	  .access = KVMI_ACCESS_W },
+	{ ASYNC(KVMI_EVENT_X86_IO), .index = 0x3f8, .index_last = 0x3ff,
+	  .access = KVMI_ACCESS_R | KVMI_ACCESS_W },
+	{ ASYNC(KVMI_EVENT_X86_INSN), .index = KVMI_X86_INSN_WBINVD },
+#undef ASYNC
+};
+
 /* A view, in which one of the two pages cannot be written to. */
 static uint32_t protect(struct kvmi_vm *kv, struct bench_vm *b, int page)
 {
@@ -374,6 +607,33 @@ static uint64_t minimal_cost(struct bench_vm *b)
 	return cost / 2;
 }
 
+/* The page is shown and hidden again, where that takes two views, too. */
+static uint64_t breakpoint_cost(struct bench_vm *b, bool sync)
+{
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	struct kvmi_breakpoints *set;
+	struct kvmi_reply reply;
+	uint64_t cost, hits;
+
+	/* RET */
+	*(uint8_t *)vmm_gpa(b->vm, b->target) = 0xc3;
+	kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
+	KTAP_LIB_OK(kvmi_breakpoints_open(kv, &set));
+	if (sync)
+		KTAP_LIB_OK(kvmi_breakpoints_add(set, b->target));
+	else
+		KTAP_LIB_OK(kvmi_breakpoints_count(set, b->target));
+	begin(b, time_call);
+	if (sync)
+		answer_all(kv, POLL, ROUNDS, &reply);
+	cost = end(b);
+	KTAP_LIB_OK(kvmi_breakpoints_hits(set, b->target, &hits));
+	KTAP_EQ(hits, ROUNDS);
+	kvmi_breakpoints_close(set);
+	kvmi_vm_close(kv);
+	return cost;
+}
+
 static uint64_t async_cost(struct bench_vm *b)
 {
 	struct kvmi_vm *kv = tool_attach_ring(b->vm, 1 << 20);
@@ -385,6 +645,111 @@ static uint64_t async_cost(struct bench_vm *b)
 	KTAP_EQ(kvmi_event_dropped(kv), 0);
 	kvmi_vm_close(kv);
 	return cost;
+}
+
+/* ---- every kind -------------------------------------------------------------------- */
+
+/* What the guest does, and what is told of it: one event each time. */
+static const struct op {
+	const char *name;
+	const void *fn;
+	uint32_t kind;
+	uint32_t index;
+	uint32_t access;
+	bool irqchip;		/* there has to be one, and each exit costs more */
+	bool async;		/* it cannot be answered */
+	bool skip;		/* it can, by nothing else */
+} ops[] = {
+#define OP(n, f, k, i, a)						\
+	.name = (n), .fn = (f), .kind = (k), .index = (i), .access = (a)
+	{ OP("cr0", time_cr0, KVMI_EVENT_X86_CR, 0, KVMI_ACCESS_W) },
+	{ OP("cr3", time_cr3, KVMI_EVENT_X86_CR, 3, KVMI_ACCESS_W) },
+	{ OP("cr4", time_cr4, KVMI_EVENT_X86_CR, 4, KVMI_ACCESS_W) },
+	{ OP("rdmsr", time_rdmsr, KVMI_EVENT_X86_MSR, MSR_STAR, KVMI_ACCESS_R) },
+	{ OP("wrmsr", time_wrmsr, KVMI_EVENT_X86_MSR, MSR_STAR, KVMI_ACCESS_W) },
+	{ OP("dr", time_dr, KVMI_EVENT_X86_DR, 0, KVMI_ACCESS_W) },
+	{ OP("exception_ud", time_ud, KVMI_EVENT_X86_EXCEPTION, 6, 0) },
+	{ OP("exception_pf", time_pf, KVMI_EVENT_X86_EXCEPTION, 14, 0) },
+	{ OP("breakpoint", time_int3, KVMI_EVENT_BREAKPOINT, 0, 0) },
+	{ OP("dtable", time_sgdt, KVMI_EVENT_X86_DTABLE, KVMI_X86_TABLE_GDTR, KVMI_ACCESS_R) },
+	{ OP("io_in", time_in, KVMI_EVENT_X86_IO, PIC_DATA, KVMI_ACCESS_R), .irqchip = true },
+	{ OP("io_out", time_out, KVMI_EVENT_X86_IO, PIC_DATA, KVMI_ACCESS_W), .irqchip = true },
+	{ OP("insn_rdtsc", time_rdtsc, KVMI_EVENT_X86_INSN, KVMI_X86_INSN_RDTSC, 0) },
+	{ OP("insn_invlpg", time_invlpg, KVMI_EVENT_X86_INSN, KVMI_X86_INSN_INVLPG, 0) },
+	{ OP("insn_hlt", time_hlt, KVMI_EVENT_X86_INSN, KVMI_X86_INSN_HLT, 0), .skip = true },
+	{ OP("hypercall", time_vmmcall, KVMI_EVENT_HYPERCALL, 1, 0) },
+	{ OP("exit", time_cpuid, KVMI_EVENT_X86_EXIT, 0x72, 0) },
+	/* Each #UD is KVM's to deliver. */
+	{ OP("delivery", time_ud, KVMI_EVENT_X86_DELIVERY, KVMI_X86_DELIVERY_EXCEPTION, 0),
+	  .async = true },
+	{ OP("mmio", time_mmio, KVMI_EVENT_MMIO, IOAPIC / PAGE, KVMI_ACCESS_W),
+	  .async = true, .irqchip = true },
+#undef OP
+};
+
+static uint64_t op_plain(struct bench_vm *b, const struct op *op)
+{
+	begin(b, op->fn);
+	return end(b);
+}
+
+static uint64_t op_cost(struct bench_vm *b, const struct op *op, bool sync)
+{
+	struct kvmi_vm *kv = tool_attach_ring(b->vm, 1 << 20);
+	struct kvmi_control_event ctl = {
+		.vcpu = KVMI_VCPU_ALL,
+		.kind = op->kind,
+		.mode = sync ? KVMI_MODE_SYNC : KVMI_MODE_ASYNC,
+		.index = op->index,
+		.access = op->access,
+		.regs = KVMI_REGS_GENERAL,
+	};
+	struct kvmi_reply reply;
+	struct kvmi_stats stats;
+	uint64_t cost;
+
+	kvmi_reply_init(&reply, op->skip ? KVMI_ACTION_SKIP :
+					   KVMI_ACTION_CONTINUE);
+	KTAP_LIB_OK(kvmi_event_control(kv, &ctl));
+	begin(b, op->fn);
+	if (sync)
+		answer_all(kv, POLL, ROUNDS, &reply);
+	cost = end(b);
+	KTAP_LIB_OK(kvmi_vm_get_stats(kv, 0, op->kind, &stats));
+	KTAP_EQ(stats.out_events, ROUNDS);
+	KTAP_EQ(kvmi_event_dropped(kv), 0);
+	kvmi_vm_close(kv);
+	return cost;
+}
+
+/* Each beside what it costs when nobody wants to know. */
+static void op_figures(struct bench_vm *b, const struct op *op, uint64_t cpuid)
+{
+	const char *ref = "exit_cpuid_nomodule";
+	char plain[40], name[40];
+	uint64_t cost;
+
+	if (!op->async) {
+		snprintf(name, sizeof(name), "event_%s_sync_poll", op->name);
+		figure(name, op_cost(b, op, true), ref, cpuid);
+	}
+	if (op->skip)
+		return;
+	snprintf(plain, sizeof(plain), "plain_%s", op->name);
+	cost = op_plain(b, op);
+	figure(plain, cost, ref, cpuid);
+	snprintf(name, sizeof(name), "event_%s_async", op->name);
+	figure(name, op_cost(b, op, false), plain, cost);
+}
+
+static void every_kind(struct bench_vm *b, uint64_t cpuid)
+{
+	struct bench_vm irqchip = make_vm(VMM_F_IRQCHIP);
+	size_t i;
+
+	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+		op_figures(ops[i].irqchip ? &irqchip : b, &ops[i], cpuid);
+	vmm_destroy(irqchip.vm);
 }
 
 /* ---- bulk ------------------------------------------------------------------------------ */
@@ -419,6 +784,141 @@ static uint64_t access_cost(struct bench_vm *b, bool list)
 	free(ranges);
 	kvmi_vm_close(kv);
 	return best / BULK;
+}
+
+/* ---- views ----------------------------------------------------------------------------- */
+
+#define VIEW_AT		0x20000000UL
+
+/* A page that the host has, and KVM does not map yet. */
+static uint64_t fill_cost(struct bench_vm *b, char *mem)
+{
+	/* By small pages: each is a fault. */
+	KTAP_OK(madvise(mem, ROUNDS * PAGE, MADV_NOHUGEPAGE));
+	KTAP_OK(madvise(mem, ROUNDS * PAGE, MADV_DONTNEED));
+	memset(mem, 1, ROUNDS * PAGE);
+	vmm_vcpu_set_entry(b->vm, 0, time_touch, b->samples, ROUNDS, VIEW_AT);
+	vmm_vcpu_start(b->vm, 0);
+	return end(b);
+}
+
+static uint64_t view_fill_cost(struct bench_vm *b, char *mem)
+{
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	uint64_t cost;
+	uint32_t view;
+
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view));
+	KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL, view));
+	cost = fill_cost(b, mem);
+	kvmi_vm_close(kv);
+	return cost;
+}
+
+static uint64_t exits_of(struct bench_vm *b, struct kvmi_vm *kv)
+{
+	struct kvmi_stats stats;
+	uint64_t before;
+
+	KTAP_LIB_OK(kvmi_vm_get_stats(kv, 0, KVMI_EVENT_X86_EXIT, &stats));
+	before = stats.out_counted;
+	vmm_vcpu_set_entry(b->vm, 0, work, VIEW_AT, 64, 0);
+	vmm_vcpu_run_done(b->vm, 0);
+	KTAP_LIB_OK(kvmi_vm_get_stats(kv, 0, KVMI_EVENT_X86_EXIT, &stats));
+	return stats.out_counted - before;
+}
+
+/* In thousandths of those on KVM's own tables. */
+static uint64_t view_exits_ratio(struct bench_vm *b)
+{
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	uint64_t own, mine;
+	uint32_t view;
+
+	KTAP_LIB_OK(kvmi_event_control(kv, &count_exits));
+	exits_of(b, kv);
+	own = exits_of(b, kv);
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view));
+	KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL, view));
+	exits_of(b, kv);
+	mine = exits_of(b, kv);
+	kvmi_vm_close(kv);
+	return mine * 1000 / own;
+}
+
+/* Of a vCPU that runs: the call, the kick, and the entry. */
+static uint64_t view_switch_cost(struct bench_vm *b)
+{
+	uint64_t *word = vmm_gpa(b->vm, b->target);
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	uint64_t best = ~0ULL, t;
+	uint32_t view[2];
+	int n;
+
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view[0]));
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view[1]));
+	*word = 0;
+	vmm_vcpu_set_entry(b->vm, 0, spin, b->target, 0, 0);
+	vmm_vcpu_start(b->vm, 0);
+	tool_msleep(10);
+	for (n = 0; n < 50; n++) {
+		t = rdtsc();
+		KTAP_LIB_OK(kvmi_view_switch(kv, 0, view[n & 1]));
+		t = rdtsc() - t;
+		if (n > 10 && t < best)
+			best = t;
+	}
+	*word = 1;
+	vmm_vcpu_wait_done(b->vm, 0, 60000);
+	kvmi_vm_close(kv);
+	return best;
+}
+
+/* To put a page back that the guest has written to. */
+static uint64_t snapshot_cost(struct bench_vm *b)
+{
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	uint64_t best = ~0ULL, t;
+	struct kvmi_snapshot s;
+	uint32_t view;
+	int n;
+
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_R | KVMI_ACCESS_X, &view));
+	KTAP_LIB_OK(kvmi_snapshot(kv, view, KVMI_SNAPSHOT_TAKE, 2 * BULK, NULL));
+	KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL, view));
+	for (n = 0; n < 4; n++) {
+		vmm_vcpu_set_entry(b->vm, 0, touch, 0x10000000, BULK, 0);
+		vmm_vcpu_run_done(b->vm, 0);
+		KTAP_LIB_OK(kvmi_vm_pause(kv));
+		t = rdtsc();
+		KTAP_LIB_OK(kvmi_snapshot(kv, view, KVMI_SNAPSHOT_RESET, 0, &s));
+		t = rdtsc() - t;
+		KTAP_LIB_OK(kvmi_vm_resume(kv));
+		KTAP_ASSERT(s.out_done >= BULK);
+		if (t / s.out_done < best)
+			best = t / s.out_done;
+	}
+	kvmi_vm_close(kv);
+	return best;
+}
+
+/* What a view takes that restricts a thousand pages, some so far apart. */
+static uint64_t view_bytes(struct bench_vm *b, uint64_t apart)
+{
+	struct kvmi_vm *kv = tool_attach(b->vm);
+	struct kvmi_view_info info;
+	uint32_t view;
+	int i;
+
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view));
+	for (i = 0; i < 1000; i++)
+		KTAP_LIB_OK(kvmi_view_set_access(kv, view,
+						 0x40000000 / PAGE + i * apart,
+						 1, KVMI_ACCESS_R |
+						    KVMI_ACCESS_X));
+	KTAP_EQ(kvmi_view_list(kv, &info, 1), 1);
+	kvmi_vm_close(kv);
+	return info.table_bytes + info.other_bytes;
 }
 
 static void read_cost(struct bench_vm *b, uint64_t *read, uint64_t *copy)
@@ -645,18 +1145,24 @@ static void load_module(void)
 int main(void)
 {
 	uint64_t nomodule, attached, out, futex, efd, yield, poll_cost, copy, v;
-	struct bench_vm b = make_vm(), other;
+	uint64_t minimal;
+	struct bench_vm b = make_vm(0), other;
 	struct kvmi_vm *kv;
+	uint64_t fault;
+	char *mem;
 
 	nomodule = cpuid_cost(&b);
 	figure("exit_cpuid_nomodule", nomodule, NULL, 0);
-	begin(&b, time_out);
+	begin(&b, time_sync);
 	for (int i = 0; i < ROUNDS; i++) {
 		KTAP_EQ(vmm_vcpu_wait_ucall(b.vm, 0, -1), GUEST_SYNC);
 		vmm_vcpu_start(b.vm, 0);
 	}
 	out = end(&b);
 	figure("exit_ucall_userspace", out, "exit_cpuid_nomodule", nomodule);
+	mem = vmm_slot_add(b.vm, 2, VIEW_AT, ROUNDS * PAGE, 0);
+	fault = fill_cost(&b, mem);
+	figure("fault_nomodule", fault, "exit_cpuid_nomodule", nomodule);
 	futex = floor_cost(FUTEX);
 	efd = floor_cost(EVENTFD);
 	yield = floor_cost(YIELD);
@@ -669,7 +1175,7 @@ int main(void)
 	figure("exit_cpuid_loaded", cpuid_cost(&b), "exit_cpuid_nomodule",
 	       nomodule);
 
-	other = make_vm();
+	other = make_vm(0);
 	kv = tool_attach(other.vm);
 	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_ASYNC, 0);
 	figure("exit_cpuid_other_vm", cpuid_cost(&b), "exit_cpuid_nomodule",
@@ -683,8 +1189,17 @@ int main(void)
 	       nomodule);
 	kvmi_vm_close(kv);
 
-	figure("exit_minimal", minimal_cost(&b), "exit_cpuid_nomodule",
-	       nomodule);
+	figure("event_cpuid_counted", asked_cost(&b, &count_cpuid, 1),
+	       "exit_cpuid_attached", attached);
+	figure("exit_cpuid_counted", asked_cost(&b, &count_exits, 1),
+	       "exit_cpuid_attached", attached);
+	figure("exit_cpuid_other_kinds",
+	       asked_cost(&b, other_kinds,
+			  sizeof(other_kinds) / sizeof(other_kinds[0])),
+	       "exit_cpuid_nomodule", nomodule);
+
+	minimal = minimal_cost(&b);
+	figure("exit_minimal", minimal, "exit_cpuid_nomodule", nomodule);
 	figure("event_cpuid_async", async_cost(&b), "exit_cpuid_attached",
 	       attached);
 	figure("event_cpuid_sync_wait", sync_cost(&b, WAIT), "floor_futex",
@@ -693,10 +1208,21 @@ int main(void)
 	figure("event_cpuid_sync_poll", poll_cost, "floor_eventfd", efd);
 	figure("event_cpuid_sync_yield", sync_cost(&b, YIELDS), "floor_yield",
 	       yield);
+	figure("event_step_sync_poll", step_cost(&b, true),
+	       "event_cpuid_sync_poll", poll_cost);
+	figure("event_step_async", step_cost(&b, false), "exit_cpuid_attached",
+	       attached);
 	figure("event_write_sync_poll", write_switch_cost(&b),
 	       "event_cpuid_sync_poll", poll_cost);
 	figure("event_write_faststep", write_faststep_cost(&b),
 	       "event_cpuid_sync_poll", poll_cost);
+
+	figure("breakpoint_counted", breakpoint_cost(&b, false), "exit_minimal",
+	       minimal);
+	figure("breakpoint_sync_poll", breakpoint_cost(&b, true),
+	       "event_cpuid_sync_poll", poll_cost);
+
+	every_kind(&b, nomodule);
 
 	read_cost(&b, &v, &copy);
 	figure("memcpy_4k", copy, NULL, 0);
@@ -716,6 +1242,15 @@ int main(void)
 	/* The same pages, each by a range of its own. */
 	figure("access_set_list_page", access_cost(&b, true),
 	       "access_set_page", v);
+
+	figure("view_fill", view_fill_cost(&b, mem), "fault_nomodule", fault);
+	figure_of("view_exits_ratio", view_exits_ratio(&b), "thousandths");
+	figure("view_switch", view_switch_cost(&b), "exit_cpuid_nomodule",
+	       nomodule);
+	vmm_slot_add(b.vm, 3, 0x40000000, 1000 * 0x200000UL, 0);
+	figure_of("view_bytes_1000_dense", view_bytes(&b, 1), "bytes");
+	figure_of("view_bytes_1000_sparse", view_bytes(&b, 512), "bytes");
+	figure("snapshot_reset_page", snapshot_cost(&b), "memcpy_4k", copy);
 	vmm_destroy(b.vm);
 	return 0;
 }

@@ -4,8 +4,10 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -15,6 +17,8 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/kvm.h>
 
 #include "lib/tool.h"
 
@@ -533,6 +537,308 @@ KTAP_CASE(caps, "S9")
 	KVMI_ERR(2, "takes no argument", "caps", "1");
 }
 
+/* ---- trace ---------------------------------------------------------------------- */
+
+#define TRACE_PORT	0xa1
+#define TRACE_STRING_PORT	0x21
+#define TRACE_NOWHERE	(1UL << 40)
+#define TRACE_IOAPIC	0xfec00000UL
+#define TRACE_SLOT	5
+#define TRACE_SLOT_GPA	0x40000000UL
+
+/* A bit of everything, over and over, until the first word says so. */
+static __guest uint64_t guest_all(uint64_t *mem, uint64_t is_amd)
+{
+	uint64_t cr0 = guest_read_cr0(), cr3 = guest_read_cr3();
+	struct __attribute__((packed)) {
+		uint16_t limit;
+		uint64_t base;
+	} table;
+	const char *string;
+	uint64_t ret, count;
+
+	while (!GUEST_READ(uint64_t, mem)) {
+		GUEST_WRITE(uint64_t, mem + 1, 1);
+		guest_write_cr0(cr0 | 1 << 18);
+		guest_write_cr0(cr0);
+		guest_write_cr3(cr3);
+		cr3 = guest_read_cr3();
+		guest_write_cr8(5);
+		guest_write_cr8(0);
+		asm volatile("mov %0, %%dr1" : : "r" (0x1234UL));
+		guest_cpuid(7, 1);
+		ret = GUEST_TRY("ud2", "+r" (cr3), : "memory");
+		ret = GUEST_TRY("movb $1, (%1)", "+r" (cr3),
+				"r" (TRACE_NOWHERE + 0x123) : "memory");
+		asm volatile("sgdt %0; lgdt %0; sidt %0" : "=m" (table));
+		guest_out8(TRACE_PORT, 0x5a);
+		guest_in8(TRACE_PORT);
+		string = "Zz";
+		count = 2;
+		asm volatile("rep outsb" : "+S" (string), "+c" (count) :
+			     "d" (TRACE_STRING_PORT) : "memory");
+		GUEST_WRITE(uint32_t, TRACE_IOAPIC, 1);
+		guest_rdtsc();
+		asm volatile("pause");
+		if (is_amd)
+			asm volatile("vmmcall" : "=a" (ret) :
+				     "a" (1UL), "b" (11UL), "c" (12UL),
+				     "d" (13UL), "S" (14UL) : "memory");
+		else
+			asm volatile("vmcall" : "=a" (ret) :
+				     "a" (1UL), "b" (11UL), "c" (12UL),
+				     "d" (13UL), "S" (14UL) : "memory");
+	}
+	return 1;
+}
+
+static atomic_bool trace_done;
+
+/* What a VMM does meanwhile: it resets a vCPU; memory comes and goes. */
+static void *trace_poke(void *arg)
+{
+	struct kvm_regs regs = { .rip = 0xfff0, .rflags = 2 };
+	struct kvm_sregs sregs;
+	struct vmm *vm = arg;
+
+	vmm_vcpu_get_sregs(vm, 1, &sregs);
+	sregs.cr0 = 0x60000010;
+	sregs.cr3 = 0;
+	sregs.cr4 = 0;
+	sregs.efer = 0;
+	memset(&sregs.cs, 0, sizeof(sregs.cs));
+	sregs.cs.base = 0xffff0000;
+	sregs.cs.selector = 0xf000;
+	sregs.cs.limit = 0xffff;
+	sregs.cs.type = 11;
+	sregs.cs.s = 1;
+	sregs.cs.present = 1;
+	while (!trace_done) {
+		/* There is nothing to execute there. */
+		vmm_vcpu_set_sregs(vm, 1, &sregs);
+		vmm_vcpu_set_regs(vm, 1, &regs);
+		vmm_vcpu_run(vm, 1);
+		vmm_slot_add(vm, TRACE_SLOT, TRACE_SLOT_GPA, 4 << 20, 0);
+		vmm_slot_delete(vm, TRACE_SLOT);
+		tool_msleep(2);
+	}
+	return NULL;
+}
+
+static const struct {
+	const char *events, *nr, *text, *json;
+} traced[] = {
+	{ "cr0", "1", "  cr0     8", "\"cr\":0,\"write\":true,\"old\":\"0x8" },
+	{ "cr3:r", "1", "  cr3     ", "\"cr\":3,\"write\":false,\"old\":\"0x" },
+	{ "cr8", "2", "  cr8     0 -> 5  at ",
+	  "\"cr\":8,\"write\":true,\"old\":\"0x0\",\"new\":\"0x5\"" },
+	{ "dr:1", "1", " -> 1234  at ",
+	  "\"event\":\"dr\"" },
+	{ "dr:0-3:w", "1", "  dr1     ", "\"dr\":1,\"write\":true" },
+	{ "exc:ud", "1", "  exc     6 (#UD)  at ",
+	  "\"vector\":6,\"name\":\"#UD\",\"nested\":false" },
+	{ "exc:14", "1", "  14 (#PF)  error 2  cr2 10000000123  at ",
+	  "\"error\":\"0x2\",\"payload\":\"0x10000000123\"" },
+	{ "exc", "2", "#UD", "\"event\":\"exception\"" },
+	{ "tables:w", "1", "  lgdt    ", "\"table\":\"gdtr\",\"write\":true,\"base\":\"0x1000\"" },
+	{ "tables", "3", "  sidt    2000/", "\"table\":\"idtr\",\"write\":false" },
+	{ "io:0xa1:w", "1", "  out     a1.1  5a  at ",
+	  "\"port\":\"0xa1\",\"out\":true,\"bytes\":1,\"value\":\"0x5a\"" },
+	{ "io:0xa0-0xa1:r", "1", "  in      a1.1  at ", "\"out\":false,\"bytes\":1" },
+	{ "ioe:0x21", "2", "  outs    21.1  2 at ", "\"value\":\"0x7a\"" },
+	{ "insn:rdtsc", "1", "  rdtsc   ",
+	  "\"insn\":\"rdtsc\",\"operand\":\"0x0\",\"value\":\"0x" },
+	{ "insn:pause,insn:rdtsc", "2", "  pause   at ", "\"insn\":\"pause\"" },
+	{ "hypercall", "1", "  hypercall  1(b, c, d, e)  at ",
+	  "\"nr\":\"0x1\",\"args\":[\"0xb\",\"0xc\",\"0xd\",\"0xe\"," },
+	{ "delivery", "9", "  deliver  exception  6 (#UD)  at ",
+	  "\"type\":\"exception\",\"vector\":6,\"name\":\"#UD\"" },
+	{ "mmio:0xfec00000:w", "1", "  mmio    -w- fec00000.4  1\n",
+	  "\"gpa\":\"0xfec00000\",\"write\":true,\"bytes\":4,\"value\":\"0x1\"" },
+	{ "exit:cpuid", "1", "  exit    ", "\"info1\":\"0x0\"" },
+	{ "vcpu", "1", "  vcpu 1  reset ", "\"vcpu\":1,\"" },
+	{ "vm", "4", "  vm      slot_created  slot 5  40000000+400000\n",
+	  "\"change\":\"slot_deleted\",\"slot\":5,\"gpa\":\"0x40000000\"" },
+};
+
+KTAP_CASE(trace_by_name, "E1 E2 E4 E7 E10 E11 E12 E14 E15 E16 E18 E19 E20")
+{
+	struct vmm *vm = vmm_create(2, VMM_F_IRQCHIP);
+	uint64_t gpa = vmm_alloc_pages(vm, 1);
+	volatile uint64_t *mem = vmm_gpa(vm, gpa);
+	struct kvmi_caps caps;
+	const char *other;
+	struct output o;
+	pthread_t poke;
+	bool amd;
+	int i;
+
+	KTAP_LIB_OK(kvmi_caps_get(&caps));
+	amd = caps.out_vendor == KVMI_VENDOR_AMD;
+	vmm_vcpu_set_entry(vm, 0, guest_all, gpa, amd, 0);
+	vmm_vcpu_start(vm, 0);
+	while (!mem[1])
+		tool_msleep(1);
+	KTAP_EQ(pthread_create(&poke, NULL, trace_poke, vm), 0);
+	for (i = 0; i < sizeof(traced) / sizeof(traced[0]); i++) {
+		o = KVMI_OK("trace", self(), "-e", traced[i].events,
+			    "-n", traced[i].nr, "-d", "10");
+		KTAP_ASSERT(strstr(o.text, traced[i].text), "%s: %.300s",
+			    traced[i].events, o.text);
+		free(o.text);
+		o = KVMI_OK("trace", self(), "-e", traced[i].events, "--json",
+			    "-n", traced[i].nr, "-d", "10", "--async");
+		KTAP_ASSERT(strstr(o.text, traced[i].json), "%s: %.300s",
+			    traced[i].events, o.text);
+		free(o.text);
+	}
+	/* Each by the name that its vendor gives it. */
+	o = KVMI_OK("trace", self(), "-e", "exit:Cpuid",
+		    "-n", "1", "--json");
+	KTAP_ASSERT(strstr(o.text, amd ?
+			   "\"reason\":\"0x72\",\"name\":\"cpuid\"" :
+			   "\"reason\":\"0xa\",\"name\":\"CPUID\""), "%.300s",
+		    o.text);
+	free(o.text);
+	other = amd ? "exit:ept_violation" : "exit:npf";
+	KVMI_ERR(7, "this processor has no exit", "trace", self(), "-e", other);
+	KVMI_ERR(7, "control dr events: ", "trace", self(), "-e", "dr:9");
+	trace_done = true;
+	KTAP_EQ(pthread_join(poke, NULL), 0);
+	mem[0] = 1;
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), 1);
+	vmm_destroy(vm);
+}
+
+/* The number behind a text. */
+static unsigned long long number_behind(const char *text, const char *what)
+{
+	const char *p = strstr(text, what);
+
+	KTAP_ASSERT(p, "%s: %.300s", what, text);
+	return strtoull(p + strlen(what), NULL, 10);
+}
+
+static __guest uint64_t cpuids(uint64_t *mem)
+{
+	while (!GUEST_READ(uint64_t, mem)) {
+		guest_cpuid(0, 0);
+		guest_cpuid(0, 0);
+		guest_write_cr8(0);
+		GUEST_WRITE(uint64_t, mem + 1, GUEST_READ(uint64_t, mem + 1) + 1);
+	}
+	return 1;
+}
+
+/* Counted by reason and vCPU, beside a session that controls the VM. */
+KTAP_CASE(stat_counts, "D10 D4 D7 E19")
+{
+	struct vmm *vm = vmm_create(2, VMM_F_IRQCHIP);
+	uint64_t gpa = vmm_alloc_pages(vm, 1), rounds, n;
+	volatile uint64_t *mem = vmm_gpa(vm, gpa);
+	struct kvmi_exit_count counts[64], all[64];
+	struct kvmi_control_event control = {
+		.vcpu = 0,
+		.kind = KVMI_EVENT_X86_EXIT,
+		.mode = KVMI_MODE_COUNT,
+		.index_last = 0x7fffffff,
+	};
+	struct kvmi_stats stats;
+	struct kvmi_caps caps;
+	struct kvmi_vm *kv;
+	struct output o;
+	uint32_t reason;
+	int nr, i;
+
+	kv = tool_attach(vm);
+	KTAP_LIB_OK(kvmi_vm_get_caps(kv, &caps));
+	reason = caps.out_vendor == KVMI_VENDOR_AMD ? 0x72 : 10;
+	vmm_vcpu_set_entry(vm, 1, cpuids, gpa, 0, 0);
+	vmm_vcpu_start(vm, 1);
+	o = KVMI_OK("stat", self(), "--count", "2", "--interval", "0.3", "--json",
+		    "-e", "cpuid,delivery");
+	/* Twice, and the first vCPU has done nothing. */
+	KTAP_ASSERT(strstr(strchr(o.text, '\n'), "\"interval_ns\":"), "%.500s",
+		    o.text);
+	n = number_behind(o.text, caps.out_vendor == KVMI_VENDOR_AMD ?
+				  "\"name\":\"cpuid\",\"count\":" :
+				  "\"name\":\"CPUID\",\"count\":");
+	KTAP_ASSERT(n > 1, "%.500s", o.text);
+	KTAP_ASSERT(strstr(o.text, "\"vcpus\":[0,"), "%.500s", o.text);
+	KTAP_ASSERT(strstr(o.text, "\"events\":[{\"name\":\"cpuid\""), "%.500s",
+		    o.text);
+	free(o.text);
+	o = KVMI_OK("stat", self(), "--count", "1", "--interval", "0.2");
+	KTAP_ASSERT(strstr(o.text, "per second") && strstr(o.text, "vcpu 1"),
+		    "%.500s", o.text);
+	free(o.text);
+	mem[0] = 1;
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 1, TOOL_PATIENCE), 1);
+	KVMI_ERR(2, "is no time", "stat", self(), "--interval", "x");
+	KVMI_ERR(2, "is no number", "stat", self(), "--count", "0");
+	KVMI_ERR(2, "is no event", "stat", self(), "-e", "foo");
+	KVMI_ERR(2, "mem is not counted", "stat", self(), "-e", "mem:0x1000");
+
+	/* To the number: not before it is asked for, nor of another vCPU. */
+	KTAP_EQ(kvmi_vm_get_exits(kv, KVMI_VCPU_ALL, counts, 64), 0);
+	KTAP_LIB_OK(kvmi_event_control(kv, &control));
+	for (i = 0; i < 2; i++) {
+		mem[0] = 0;
+		mem[1] = 0;
+		vmm_vcpu_set_entry(vm, i, cpuids, gpa, 0, 0);
+		vmm_vcpu_start(vm, i);
+		while (mem[1] < 100)
+			tool_msleep(1);
+		mem[0] = 1;
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 1);
+		rounds = i ? rounds : mem[1];
+	}
+	nr = kvmi_vm_get_exits(kv, 0, counts, 64);
+	KTAP_ASSERT(nr > 0 && nr < 64);
+	for (n = 0, i = 0; i < nr; i++) {
+		n += counts[i].count;
+		KTAP_ASSERT(!i || counts[i].reason > counts[i - 1].reason);
+		if (counts[i].reason == reason)
+			KTAP_EQ(counts[i].count, 2 * rounds);
+	}
+	KTAP_LIB_OK(kvmi_vm_get_stats(kv, 0, KVMI_EVENT_X86_EXIT, &stats));
+	KTAP_EQ(stats.out_counted, n);
+	KTAP_EQ(kvmi_vm_get_exits(kv, 1, all, 64), 0);
+	KTAP_EQ(kvmi_vm_get_exits(kv, KVMI_VCPU_ALL, all, 64), nr);
+	KTAP_ASSERT(!memcmp(all, counts, nr * sizeof(*all)));
+	/* Less room than there is needed, and none. */
+	memset(all, 0, sizeof(all));
+	KTAP_EQ(kvmi_vm_get_exits(kv, 0, all, 1), nr);
+	KTAP_ASSERT(all[0].count == counts[0].count && !all[1].count);
+	KTAP_EQ(kvmi_vm_get_exits(kv, 0, NULL, 0), nr);
+	KTAP_LIB_ERR(kvmi_vm_get_exits(kv, 0, NULL, 1), EFAULT);
+	KTAP_LIB_ERR(kvmi_vm_get_exits(kv, 2, counts, 64), ENOENT);
+	/* A vCPU that is new has what was set for all. */
+	control.vcpu = KVMI_VCPU_ALL;
+	KTAP_LIB_OK(kvmi_event_control(kv, &control));
+	vmm_vcpu_add(vm);
+	mem[0] = 1;
+	vmm_vcpu_set_entry(vm, 2, cpuids, gpa, 0, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, 2), 1);
+	KTAP_ASSERT(kvmi_vm_get_exits(kv, 2, counts, 64) > 0);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+KTAP_CASE(trace_wrong_use, "")
+{
+	static const char * const bad[] = {
+		"cr1", "cr3:x", "cr3:", "cr3:5", "dr:x", "exc:foo", "exc:", "exc:3:r",
+		"tables:1", "io:5-4", "io:1-", "io:-1", "insn:nop", "hypercall:a",
+		"delivery:1", "exit:nothing", "vcpu:0", "vm:leaving", "cpuid:1",
+		"msr:", "msr:x", "msr:lstar:", "mem", "mem:", "cr3,,cr4", "xsetbv:w",
+	};
+	int i;
+
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		KVMI_ERR(2, "is no event", "trace", self(), "-e", bad[i]);
+}
+
 /* ---- gdb ----------------------------------------------------------------------- */
 
 struct stub {
@@ -852,6 +1158,28 @@ KTAP_CASE(gdb_talks_nonsense, "")
 	KVMI_ERR(2, "kvmi gdb VM", "gdb");
 	KVMI_ERR(1, "cannot listen on /nowhere/s", "gdb", self(), "--listen",
 		 "/nowhere/s");
+	vmm_destroy(vm);
+}
+
+/* What has no Linux in it, and what says nothing of one. */
+KTAP_CASE(syscalls_of_others, "E8 D1")
+{
+	static const char zeros[] = "0000000000000000 T do_syscall_64\n";
+	struct vmm *vm = vmm_create(1, 0);
+	char path[] = "/tmp/symbols.XXXXXX";
+	int fd = KTAP_OK(mkstemp(path));
+
+	KTAP_EQ(write(fd, zeros, sizeof(zeros) - 1), sizeof(zeros) - 1);
+	close(fd);
+	KVMI_ERR(1, "cannot make out the guest's kernel: ", "syscalls", self());
+	KVMI_ERR(1, "it has no addresses", "syscalls", self(), "--symbols", path);
+	KVMI_ERR(1, "cannot read /nowhere", "syscalls", self(), "--symbols",
+		 "/nowhere");
+	KVMI_ERR(1, "cannot make out the guest's kernel: ", "syscalls", self(),
+		 "--symbols", "/proc/kallsyms");
+	KVMI_ERR(2, "is no process id", "syscalls", self(), "--pid", "x");
+	KVMI_ERR(2, "kvmi syscalls VM", "syscalls");
+	unlink(path);
 	vmm_destroy(vm);
 }
 

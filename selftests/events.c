@@ -9,6 +9,7 @@
 #include "lib/tool.h"
 
 #define MSR_SYSENTER_CS		0x174
+#define MSR_STAR		0xc0000081
 #define MSR_LSTAR		0xc0000082
 #define CR4_DE			0x8
 #define CR4_TSD			0x4
@@ -213,6 +214,32 @@ static __guest uint64_t write_crs(void)
 	return cr3;
 }
 
+static __guest uint64_t write_twice(void)
+{
+	uint64_t cr3 = guest_read_cr3();
+	uint64_t cr4 = guest_read_cr4();
+
+	guest_write_cr3(cr3 | 8);
+	guest_write_cr3(cr3 | 8);
+	guest_write_cr3(cr3);
+	guest_write_cr4(cr4 | CR4_TSD);
+	guest_write_cr4(cr4 | CR4_TSD);
+	guest_write_cr4(cr4);
+	guest_wrmsr(MSR_STAR, 0);
+	guest_wrmsr(MSR_STAR, 1ULL << 40);
+	guest_wrmsr(MSR_STAR, 1ULL << 40 | 1);
+	guest_wrmsr(MSR_STAR, 1);
+	guest_wrmsr(MSR_STAR, 0);
+	return 1;
+}
+
+static __guest uint64_t wrmsr_until(uint64_t *flag)
+{
+	while (!*(volatile uint64_t *)flag)
+		guest_wrmsr(MSR_STAR, 0);
+	return 1;
+}
+
 KTAP_CASE_SMP(cr_writes, "E1")
 {
 	struct vmm *vm = vmm_create(nr_vcpus, 0);
@@ -277,6 +304,78 @@ static __guest uint64_t write_cr3_denied(void)
 {
 	guest_write_cr3(guest_read_cr3() | 8);
 	return guest_read_cr3();
+}
+
+/* Of all writes those are told that change a bit of the mask. */
+KTAP_CASE(only_on_change, "E1 E5")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	struct kvmi_control_event ctl = {
+		.vcpu = KVMI_VCPU_ALL,
+		.kind = KVMI_EVENT_X86_CR,
+		.mode = KVMI_MODE_ASYNC,
+		.index = 3,
+		.index_last = 4,
+		.mask = CR4_TSD | 8,
+	};
+	const struct kvmi_event *event;
+	uint64_t cr3[2];
+	int i;
+
+	/* CR3 | 8, the same, CR3; then CR4 with TSD, the same, and without. */
+	KTAP_LIB_OK(kvmi_event_control(kv, &ctl));
+	ctl.kind = KVMI_EVENT_X86_MSR;
+	ctl.index = MSR_STAR;
+	ctl.index_last = 0;
+	ctl.access = KVMI_ACCESS_W;
+	ctl.mask = 1ULL << 40;
+	KTAP_LIB_OK(kvmi_event_control(kv, &ctl));
+	vmm_vcpu_set_entry(vm, 0, write_twice, 0, 0, 0);
+	vmm_start_all(vm);
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), 1);
+	for (i = 0; i < 2; i++) {
+		event = tool_wait(kv, KVMI_EVENT_X86_CR);
+		KTAP_EQ(kvmi_event_cr(event)->cr, 3);
+		cr3[i] = kvmi_event_cr(event)->new_value;
+	}
+	KTAP_EQ(cr3[0] ^ cr3[1], 8);
+	for (i = 0; i < 2; i++) {
+		event = tool_wait(kv, KVMI_EVENT_X86_CR);
+		KTAP_EQ(kvmi_event_cr(event)->cr, 4);
+	}
+	event = tool_wait(kv, KVMI_EVENT_X86_MSR);
+	KTAP_EQ(kvmi_event_msr(event)->new_value, 1ULL << 40);
+	event = tool_wait(kv, KVMI_EVENT_X86_MSR);
+	KTAP_EQ(kvmi_event_msr(event)->new_value, 1);
+	tool_wait_none(kv, 5);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* One MSR after the other, more of them than there is room for at a time. */
+KTAP_CASE(msrs_one_after_the_other, "E5")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	int i;
+
+	vmm_vcpu_set_entry(vm, 0, wrmsr_until, vmm_alloc_pages(vm, 1), 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < 700; i++) {
+		KTAP_LIB_OK(kvmi_event_watch_msr(kv, 0, 0x200 + i,
+						 KVMI_ACCESS_W | KVMI_ACCESS_R,
+						 KVMI_MODE_ASYNC, 0));
+		KTAP_LIB_OK(kvmi_event_watch_msr(kv, 0, 0x200 + i,
+						 KVMI_ACCESS_W | KVMI_ACCESS_R,
+						 KVMI_MODE_OFF, 0));
+	}
+	KTAP_LIB_OK(kvmi_event_watch_msr(kv, 0, MSR_STAR, KVMI_ACCESS_W,
+					 KVMI_MODE_ASYNC, 0));
+	tool_wait(kv, KVMI_EVENT_X86_MSR);
+	kvmi_vm_close(kv);
+	vmm_stop_all(vm);
+	vmm_destroy(vm);
 }
 
 KTAP_CASE(cr_write_skipped, "E1 A1")

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <string.h>
+
 #include "lib/tool.h"
 
 #define UD_VECTOR		6
@@ -173,6 +175,88 @@ static __guest uint64_t cpuid_here(void)
 }
 
 /* What no CPU delivers, and fields that mean nothing, are refused. */
+__asm__(".text\n"
+	".globl int3_here, int3_at\n"
+	"int3_here:\n"
+	"	mov $1, %eax\n"
+	"int3_at:\n"
+	"	int3\n"
+	"	inc %eax\n"
+	"	ret\n");
+uint64_t int3_here(void);
+extern const char int3_at[];
+
+/* #BP: at the INT3 that has raised it, and nowhere else. */
+KTAP_CASE_SMP(breakpoint_at_an_int3, "A4 E8")
+{
+	struct kvmi_x86_injection bp = { .type = 1, .vector = 3 };
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_x86_ev_injected *in;
+	const struct kvmi_event *ev;
+	struct kvmi_reply reply;
+	int i;
+
+	tool_watch(kv, KVMI_EVENT_BREAKPOINT, KVMI_MODE_SYNC, 0);
+	tool_watch(kv, KVMI_EVENT_INJECTED, KVMI_MODE_ASYNC, 0);
+	for (i = 0; i < nr_vcpus; i++) {
+		vmm_vcpu_set_entry(vm, i, int3_here, 0, 0, 0);
+		vmm_vcpu_start(vm, i);
+		ev = tool_wait(kv, KVMI_EVENT_BREAKPOINT);
+		kvmi_reply_init(&reply, KVMI_ACTION_RETRY);
+		kvmi_reply_inject(&reply, &bp);
+		tool_answer(kv, ev, &reply);
+		in = kvmi_event_injected(tool_wait(kv, KVMI_EVENT_INJECTED));
+		KTAP_EQ(in->vector, 3);
+		KTAP_EQ(in->status, KVMI_X86_INJECTED_DELIVERED);
+		KTAP_EQ(in->pc, int3_at);
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 2);
+		KTAP_EQ(*count(vm, i, 3), 1);
+		KTAP_EQ(vm->vcpu[i].cpu->last.rip, int3_at + 1);
+
+		/* Behind it there is none; and it is not made up. */
+		vmm_vcpu_set_entry(vm, i, int3_here, 0, 0, 0);
+		vmm_vcpu_start(vm, i);
+		ev = tool_wait(kv, KVMI_EVENT_BREAKPOINT);
+		kvmi_reply_init(&reply, KVMI_ACTION_SKIP);
+		kvmi_reply_inject(&reply, &bp);
+		tool_answer(kv, ev, &reply);
+		in = kvmi_event_injected(tool_wait(kv, KVMI_EVENT_INJECTED));
+		KTAP_EQ(in->vector, 3);
+		KTAP_EQ(in->status, KVMI_X86_INJECTED_LOST);
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 2);
+		KTAP_EQ(*count(vm, i, 3), 1);
+	}
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* The same for a vCPU in the VMM: at its turn it is at an INT3, or it is not. */
+KTAP_CASE(breakpoint_from_outside, "A4")
+{
+	struct kvmi_x86_injection bp = { .type = 1, .vector = 3 };
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_x86_ev_injected *in;
+	int n;
+
+	tool_watch(kv, KVMI_EVENT_INJECTED, KVMI_MODE_ASYNC, 0);
+	for (n = 0; n < 2; n++) {
+		vmm_vcpu_set_entry(vm, 0, n ? (void *)int3_here :
+					      (void *)int3_at, 0, 0, 0);
+		KTAP_LIB_OK(kvmi_vcpu_inject(kv, 0, &bp, NULL));
+		vmm_vcpu_start(vm, 0);
+		in = kvmi_event_injected(tool_wait(kv, KVMI_EVENT_INJECTED));
+		KTAP_EQ(in->status, n ? KVMI_X86_INJECTED_LOST :
+					KVMI_X86_INJECTED_DELIVERED);
+		vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE);
+		/* What the guest executes is its own affair. */
+		KTAP_EQ(*count(vm, 0, 3), 1 + n);
+	}
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 KTAP_CASE(impossible_ones, "A4")
 {
 	struct vmm *vm = vmm_create(1, 0);
@@ -184,7 +268,8 @@ KTAP_CASE(impossible_ones, "A4")
 		{ { .type = 0 }, EINVAL },
 		{ { .type = 4 }, EINVAL },
 		{ { .type = 1, .vector = 2 }, EINVAL },
-		{ { .type = 1, .vector = 3 }, EOPNOTSUPP },
+		{ { .type = 1, .vector = 3, .error = 1 }, EINVAL },
+		{ { .type = 1, .vector = 3, .payload = 1 }, EINVAL },
 		{ { .type = 1, .vector = 4 }, EOPNOTSUPP },
 		{ { .type = 1, .vector = 9 }, EINVAL },
 		{ { .type = 1, .vector = 15 }, EINVAL },

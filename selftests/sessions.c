@@ -59,6 +59,11 @@ static int try_stats(struct kvmi_vm *kv)
 	return kvmi_vm_get_stats(kv, 0, 0, &stats);
 }
 
+static int try_exits(struct kvmi_vm *kv)
+{
+	return kvmi_vm_get_exits(kv, 0, NULL, 0);
+}
+
 static int try_policy(struct kvmi_vm *kv)
 {
 	return kvmi_vm_set_policy(kv, 0, KVMI_ACTION_CONTINUE);
@@ -233,6 +238,45 @@ static int try_view_access(struct kvmi_vm *kv)
 	return kvmi_view_set_access(kv, view, 1, 1, KVMI_ACCESS_R);
 }
 
+static int try_view_check(struct kvmi_vm *kv)
+{
+	struct kvmi_view_check check;
+
+	return kvmi_view_check(kv, KVMI_VIEW_ALL, &check);
+}
+
+static int try_remap(struct kvmi_vm *kv)
+{
+	return kvmi_view_remap(kv, view, 1, 2);
+}
+
+static int try_bytes(struct kvmi_vm *kv)
+{
+	return kvmi_view_watch_bytes(kv, view, 0x1000, 8);
+}
+
+static int try_link(struct kvmi_vm *kv)
+{
+	return kvmi_view_link(kv, view, KVMI_VIEW_DEFAULT);
+}
+
+static int try_page(struct kvmi_vm *kv)
+{
+	uint64_t gfn = KVMI_GFN_NONE;
+	int ret = kvmi_page_alloc(kv, &gfn, 1);
+
+	if (ret)
+		KTAP_LIB_ERR(kvmi_page_free(kv, gfn, 1), -ret);
+	return ret ? ret : kvmi_page_free(kv, gfn, 1);
+}
+
+static int try_view_list(struct kvmi_vm *kv)
+{
+	int ret = kvmi_view_list(kv, NULL, 0);
+
+	return ret > 0 ? 0 : ret;
+}
+
 static int try_view_destroy(struct kvmi_vm *kv)
 {
 	return kvmi_view_destroy(kv, view);
@@ -251,6 +295,7 @@ static const struct command commands[] = {
 	{ "GET_SLOTS", KVMI_RIGHT_READ, try_slots },
 	{ "GET_VCPU", KVMI_RIGHT_READ, try_vcpu },
 	{ "GET_STATS", KVMI_RIGHT_READ, try_stats },
+	{ "GET_EXITS", KVMI_RIGHT_READ, try_exits },
 	{ "SET_POLICY", KVMI_RIGHT_CONTROL, try_policy },
 	{ "RESET", KVMI_RIGHT_CONTROL, try_reset },
 	{ "GET_RING, mmap", KVMI_RIGHT_EVENTS, try_ring },
@@ -275,6 +320,12 @@ static const struct command commands[] = {
 	{ "VIEW_CREATE", KVMI_RIGHT_VIEWS, try_view_create },
 	{ "VIEW_SWITCH", KVMI_RIGHT_VIEWS, try_view_switch },
 	{ "ACCESS_SET", KVMI_RIGHT_VIEWS, try_view_access },
+	{ "VIEW_CHECK", KVMI_RIGHT_VIEWS, try_view_check },
+	{ "GET_VIEWS", KVMI_RIGHT_READ, try_view_list },
+	{ "REMAP", KVMI_RIGHT_VIEWS, try_remap },
+	{ "PAGE_ALLOC, PAGE_FREE", KVMI_RIGHT_VIEWS, try_page },
+	{ "WATCH_BYTES", KVMI_RIGHT_VIEWS, try_bytes },
+	{ "VIEW_LINK", KVMI_RIGHT_VIEWS, try_link },
 	{ "VIEW_DESTROY", KVMI_RIGHT_VIEWS, try_view_destroy },
 	{ "INJECT", KVMI_RIGHT_INJECT, try_inject },
 };
@@ -388,6 +439,8 @@ static struct kvmi_vm *observe(struct vmm *vm)
 }
 
 /* Before, beside and after one that controls the VM. */
+#define OBSERVER	(KVMI_RIGHT_READ | KVMI_RIGHT_EVENTS)
+
 KTAP_CASE_SMP(observers, "D7")
 {
 	struct vmm *vm = vmm_create(nr_vcpus, 0);
@@ -399,11 +452,11 @@ KTAP_CASE_SMP(observers, "D7")
 	int i;
 
 	somewhere = gpa + 8;
-	try_all(first, KVMI_RIGHT_READ);
+	try_all(first, OBSERVER);
 	kv = tool_attach(vm);
 	KTAP_LIB_ERR(kvmi_vm_attach_fd(vm->fd, NULL, &second), EBUSY);
 	second = observe(vm);
-	try_all(second, KVMI_RIGHT_READ);
+	try_all(second, OBSERVER);
 
 	/* What is done by the one is seen by the others. */
 	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, 0);
@@ -422,12 +475,12 @@ KTAP_CASE_SMP(observers, "D7")
 	kvmi_vm_close(kv);
 	for (i = 0; i < nr_vcpus; i++)
 		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 0);
-	try_all(first, KVMI_RIGHT_READ);
+	try_all(first, OBSERVER);
 	KTAP_LIB_OK(kvmi_vm_detach(first));
 	KTAP_LIB_ERR(try_info(first), ENODEV);
 	KTAP_LIB_ERR(try_read(first), ENODEV);
 	KTAP_LIB_ERR(try_pread(first), ENODEV);
-	try_all(second, KVMI_RIGHT_READ);
+	try_all(second, OBSERVER);
 	kvmi_vm_close(first);
 
 	/* Another one. */
@@ -446,6 +499,153 @@ KTAP_CASE_SMP(observers, "D7")
 	mem[0] = 1;
 	for (i = 0; i < nr_vcpus; i++)
 		vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE);
+	vmm_destroy(vm);
+}
+
+/* Sums of what is told: of the next @nr records of a kind, all for one vCPU. */
+static uint64_t take_cpuids(struct kvmi_vm *kv, int nr)
+{
+	const struct kvmi_event *event;
+	uint64_t seq = 0, sum = 0;
+
+	for (int i = 0; i < nr; i++) {
+		event = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+		KTAP_ASSERT(!kvmi_event_is_sync(event));
+		KTAP_ASSERT(!seq || event->seq == seq + 1);
+		seq = event->seq;
+		sum += kvmi_event_cpuid(event)->index;
+	}
+	return sum;
+}
+
+/*
+ * Two observers and one that controls, each with wishes of its own: what one asks
+ * for is told to that one, once, whatever the others do.
+ */
+KTAP_CASE(observed_events, "D7 D4")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *first = observe(vm), *second, *kv;
+	const struct kvmi_event *event;
+	struct kvmi_stats stats;
+	uint64_t i;
+
+	second = observe(vm);
+	tool_watch(first, KVMI_EVENT_X86_CPUID, KVMI_MODE_ASYNC, 0);
+	vmm_vcpu_set_entry(vm, 0, cpuids, 3, 0, 0);
+	vmm_start_all(vm);
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), 0);
+	KTAP_EQ(take_cpuids(first, 3), 0 + 1 + 2);
+	tool_wait_none(second, 5);
+
+	/* Beside one that answers; the other one counts. */
+	kv = tool_attach(vm);
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_SYNC, KVMI_REGS_GENERAL);
+	tool_watch(second, KVMI_EVENT_X86_CPUID, KVMI_MODE_COUNT, 0);
+	vmm_vcpu_set_entry(vm, 0, cpuids, 4, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < 4; i++) {
+		event = tool_wait(kv, KVMI_EVENT_X86_CPUID);
+		KTAP_EQ(kvmi_event_cpuid(event)->index, i);
+		/* It was told before, and need not wait for the answer. */
+		KTAP_EQ(take_cpuids(first, 1), i);
+		tool_reply(kv, event, KVMI_ACTION_CONTINUE);
+	}
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), 0);
+	tool_wait_none(first, 5);
+	tool_wait_none(second, 5);
+	KTAP_LIB_OK(kvmi_vm_get_stats(second, 0, KVMI_EVENT_X86_CPUID, &stats));
+	KTAP_EQ(stats.out_counted, 4);
+	KTAP_EQ(stats.out_events, 0);
+	KTAP_LIB_OK(kvmi_vm_get_stats(first, 0, KVMI_EVENT_X86_CPUID, &stats));
+	KTAP_EQ(stats.out_counted, 0);
+	KTAP_EQ(stats.out_events, 7);
+
+	/* One goes, then the one that controls; and what is left is told on. */
+	kvmi_vm_close(first);
+	kvmi_vm_close(kv);
+	tool_watch(second, KVMI_EVENT_X86_CPUID, KVMI_MODE_ASYNC,
+		   KVMI_REGS_GENERAL | KVMI_REGS_CONTROL);
+	vmm_vcpu_set_entry(vm, 0, cpuids, 2, 0, 0);
+	vmm_start_all(vm);
+	KTAP_EQ(vmm_vcpu_wait_done(vm, 0, TOOL_PATIENCE), 0);
+	for (i = 0; i < 2; i++) {
+		event = tool_wait(second, KVMI_EVENT_X86_CPUID);
+		KTAP_EQ(kvmi_event_gprs(event)->r[KVMI_X86_RCX], i);
+		KTAP_ASSERT(kvmi_event_control_regs(event)->cr0 & 1);
+	}
+	kvmi_vm_close(second);
+	vmm_destroy(vm);
+}
+
+/* An observer whose ring is full loses its own records, and delays nobody. */
+KTAP_CASE_SMP(observer_does_not_read, "D7 D4")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm_options options = {
+		.size = sizeof(options),
+		.flags = KVMI_VM_OBSERVER,
+		.ring_size = 4096,
+	};
+	struct kvmi_vm *kv = tool_attach(vm), *lazy;
+	struct kvmi_stats stats, all;
+	int i;
+
+	KTAP_LIB_OK(kvmi_vm_attach_fd(vm->fd, &options, &lazy));
+	tool_watch(lazy, KVMI_EVENT_X86_CPUID, KVMI_MODE_ASYNC,
+		   KVMI_REGS_GENERAL);
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_COUNT, 0);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, cpuids, 500, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, TOOL_PATIENCE), 0);
+	KTAP_LIB_OK(kvmi_vm_get_stats(lazy, KVMI_VCPU_ALL, KVMI_EVENT_X86_CPUID,
+				      &stats));
+	KTAP_ASSERT(stats.out_dropped > 0);
+	KTAP_EQ(stats.out_events + stats.out_dropped, 500 * nr_vcpus);
+	KTAP_LIB_OK(kvmi_vm_get_stats(kv, KVMI_VCPU_ALL, KVMI_EVENT_X86_CPUID,
+				      &all));
+	KTAP_EQ(all.out_counted, 500 * nr_vcpus);
+	KTAP_EQ(all.out_dropped, 0);
+	kvmi_vm_close(lazy);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* Observers come and go while the guest exits and is told of. */
+KTAP_CASE_SMP(observers_come_and_go, "D7")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm), *other;
+	struct kvmi_stats stats;
+	uint64_t sum = 0;
+	int i;
+
+	tool_watch(kv, KVMI_EVENT_X86_CPUID, KVMI_MODE_COUNT, 0);
+	for (i = 0; i < nr_vcpus; i++)
+		vmm_vcpu_set_entry(vm, i, cpuids, 20000, 0, 0);
+	vmm_start_all(vm);
+	for (i = 0; i < 30; i++) {
+		other = observe(vm);
+		tool_watch(other, KVMI_EVENT_X86_CPUID,
+			   i & 1 ? KVMI_MODE_ASYNC : KVMI_MODE_COUNT, 0);
+		KTAP_LIB_OK(kvmi_event_watch_msr(other, KVMI_VCPU_ALL, MSR_LSTAR,
+						 KVMI_ACCESS_W, KVMI_MODE_ASYNC,
+						 0));
+		tool_msleep(2);
+		KTAP_LIB_OK(kvmi_vm_get_stats(other, KVMI_VCPU_ALL,
+					      KVMI_EVENT_X86_CPUID, &stats));
+		sum += stats.out_counted + stats.out_events + stats.out_dropped;
+		kvmi_vm_close(other);
+	}
+	for (i = 0; i < nr_vcpus; i++)
+		KTAP_EQ(vmm_vcpu_wait_done(vm, i, 4 * TOOL_PATIENCE), 0);
+	KTAP_ASSERT(sum > 0);
+	KTAP_LIB_OK(kvmi_vm_get_stats(kv, KVMI_VCPU_ALL, KVMI_EVENT_X86_CPUID,
+				      &stats));
+	KTAP_EQ(stats.out_counted, 20000 * nr_vcpus);
+	kvmi_vm_close(kv);
 	vmm_destroy(vm);
 }
 

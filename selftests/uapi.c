@@ -23,6 +23,7 @@ static const struct {
 	{ "SET_POLICY", KVMI_SET_POLICY, sizeof(struct kvmi_policy), true },
 	{ "NARROW", KVMI_NARROW, sizeof(struct kvmi_narrow), true },
 	{ "GET_STATS", KVMI_GET_STATS, sizeof(struct kvmi_stats), true },
+	{ "GET_EXITS", KVMI_GET_EXITS, sizeof(struct kvmi_exits), true },
 	{ "RESET", KVMI_RESET, sizeof(struct kvmi_reset), true },
 	{ "GET_RING", KVMI_GET_RING, sizeof(struct kvmi_get_ring), true },
 	{ "WAIT", KVMI_WAIT, sizeof(struct kvmi_wait), true },
@@ -46,6 +47,21 @@ static const struct {
 	{ "VIEW_SWITCH", KVMI_VIEW_SWITCH, sizeof(struct kvmi_view), true },
 	{ "ACCESS_SET", KVMI_ACCESS_SET, sizeof(struct kvmi_access), true },
 	{ "ACCESS_GET", KVMI_ACCESS_GET, sizeof(struct kvmi_access), true },
+	{ "GET_VIEWS", KVMI_GET_VIEWS, sizeof(struct kvmi_views), true },
+	{ "VIEW_CHECK", KVMI_VIEW_CHECK, sizeof(struct kvmi_view_check), true },
+	{ "REMAP", KVMI_REMAP, sizeof(struct kvmi_remap), true },
+	{ "SNAPSHOT", KVMI_SNAPSHOT, sizeof(struct kvmi_snapshot), true },
+	{ "PAGE_ALLOC", KVMI_PAGE_ALLOC, sizeof(struct kvmi_pages), true },
+	{ "PAGE_FREE", KVMI_PAGE_FREE, sizeof(struct kvmi_pages), true },
+	{ "WATCH_BYTES", KVMI_WATCH_BYTES, sizeof(struct kvmi_watch_bytes),
+	  true },
+	{ "VIEW_LINK", KVMI_VIEW_LINK, sizeof(struct kvmi_view_link), true },
+	{ "BREAKPOINT_SET", KVMI_BREAKPOINT_SET,
+	  sizeof(struct kvmi_breakpoint), true },
+	{ "BREAKPOINT_CLEAR", KVMI_BREAKPOINT_CLEAR,
+	  sizeof(struct kvmi_breakpoint), true },
+	{ "BREAKPOINT_GET", KVMI_BREAKPOINT_GET,
+	  sizeof(struct kvmi_breakpoint), true },
 	{ "BATCH", KVMI_BATCH, sizeof(struct kvmi_batch), true },
 	{ "INJECT", KVMI_INJECT, sizeof(struct kvmi_inject), true },
 };
@@ -56,8 +72,17 @@ static size_t first_size(unsigned int i)
 	switch (ioctls[i].cmd) {
 	case KVMI_CONTROL_EVENT:
 		return offsetof(struct kvmi_control_event, rate);
+	case KVMI_READ_PHYS:
+	case KVMI_WRITE_PHYS:
+		return offsetof(struct kvmi_phys, view);
+	case KVMI_RW_LIST:
+		return offsetof(struct kvmi_rw_list, view);
+	case KVMI_TRANSLATE:
+		return offsetof(struct kvmi_translate, view);
 	case KVMI_SET_POLICY:
 		return offsetof(struct kvmi_policy, on_close);
+	case KVMI_GET_STATS:
+		return offsetof(struct kvmi_stats, out_counted);
 	default:
 		return ioctls[i].size;
 	}
@@ -159,7 +184,7 @@ KTAP_CASE(no_such_vcpu, "")
 {
 	struct vmm *vm = vmm_create(2, 0);
 	struct kvmi_vm *kv = tool_attach(vm);
-	static const unsigned int bad[] = { 2, 4096, 0x7fffffff, 0xfffffffd };
+	static const unsigned int bad[] = { 2, 4096, 0x7fffffff, 0xfffffff0 };
 	struct kvmi_get_ring ring = { .size = sizeof(ring), .eventfd = -1 };
 	struct kvmi_wait wait = {
 		.size = sizeof(wait), .wait = KVMI_VCPU_NONE,
@@ -201,8 +226,15 @@ KTAP_CASE(events_that_are_not_to_be_had, "")
 	KTAP_LIB_OK(kvmi_vm_get_caps(kv, &caps));
 	for (i = 0; i < KVMI_NR_KINDS; i++) {
 		ctl.kind = i;
-		ctl.index = i == KVMI_EVENT_X86_CR ? 3 : 0;
-		ctl.access = i == KVMI_EVENT_X86_MSR ? 1 : 0;
+		ctl.index = i == KVMI_EVENT_X86_CR ? 3 :
+			    i == KVMI_EVENT_VM || i == KVMI_EVENT_VCPU ||
+			    i == KVMI_EVENT_X86_DELIVERY ? 1 : 0;
+		ctl.access = i == KVMI_EVENT_X86_MSR ||
+			     i == KVMI_EVENT_X86_DR ||
+			     i == KVMI_EVENT_X86_DTABLE ||
+			     i == KVMI_EVENT_X86_IO ||
+			     i == KVMI_EVENT_MMIO ? 1 : 0;
+		ctl.vcpu = i == KVMI_EVENT_VM ? KVMI_VCPU_VM : 0;
 		ctl.mode = KVMI_MODE_OFF;
 		if (caps.out_events & 1ULL << i) {
 			KTAP_OK(ioctl(fd, KVMI_CONTROL_EVENT, &ctl));
@@ -213,10 +245,11 @@ KTAP_CASE(events_that_are_not_to_be_had, "")
 		}
 	}
 	KTAP_ASSERT(known >= 6);
+	ctl.vcpu = 0;
 	ctl.kind = KVMI_NR_KINDS;
 	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), EINVAL);
 	ctl.kind = KVMI_EVENT_X86_CPUID;
-	ctl.mode = 3;
+	ctl.mode = 4;
 	ctl.index = 0;
 	ctl.access = 0;
 	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), EINVAL);
@@ -225,10 +258,16 @@ KTAP_CASE(events_that_are_not_to_be_had, "")
 	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), EINVAL);
 	ctl.regs = 0;
 	ctl.mask = 1;
-	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), EOPNOTSUPP);
+	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), EINVAL);
 	ctl.mask = 0;
+	ctl.index_last = 1;
+	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), EINVAL);
+	ctl.index_last = 0;
+	ctl.pad = 1;
+	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), EINVAL);
+	ctl.pad = 0;
 	ctl.kind = KVMI_EVENT_X86_CR;
-	ctl.index = 0;
+	ctl.index = 2;
 	KTAP_ERR(ioctl(fd, KVMI_CONTROL_EVENT, &ctl), EOPNOTSUPP);
 	ctl.kind = KVMI_EVENT_X86_MSR;
 	ctl.index = 0x174;

@@ -30,6 +30,16 @@ void guest_exception(struct guest_regs *regs)
 	cpu->last.cr2 = cr2;
 	cpu->last.dr6 = dr6;
 
+	if (cpu->nr_log && cpu->nr_log <= GUEST_MAX_LOG) {
+		cpu->log[cpu->nr_log - 1].vector = regs->vector;
+		cpu->log[cpu->nr_log - 1].error = regs->error;
+		cpu->log[cpu->nr_log - 1].rip = regs->rip;
+		cpu->log[cpu->nr_log - 1].rflags = regs->rflags;
+		cpu->log[cpu->nr_log - 1].cr2 = cr2;
+		cpu->log[cpu->nr_log - 1].dr6 = dr6;
+		cpu->nr_log++;
+	}
+
 	if (regs->vector >= 32) {
 		if (cpu->eoi)
 			GUEST_WRITE(uint32_t, cpu->eoi, 0);

@@ -27,6 +27,7 @@
 /* Mapped with 4 KiB pages; everything above with 2 MiB pages. */
 #define GUEST_4K_WINDOW		0x2000000
 #define GUEST_MAX_VCPUS		8
+#define GUEST_MAX_LOG		24
 
 #define GUEST_KERNEL_CS		0x08
 #define GUEST_KERNEL_DS		0x10
@@ -110,6 +111,11 @@ struct guest_cpu {
 	uint64_t eoi;			/* where to end interrupts, or 0 */
 	/* Replaces the default handling of an exception. */
 	void (*handler[32])(struct guest_regs *regs);
+	/* The first exceptions and interrupts, if nr_log is not 0: from 1. */
+	uint64_t nr_log;
+	struct {
+		uint64_t vector, error, rip, rflags, cr2, dr6;
+	} log[GUEST_MAX_LOG];
 };
 
 #define GC_CHECK(off, member)						\

@@ -60,6 +60,58 @@ void tool_watch(struct kvmi_vm *kv, unsigned int kind, unsigned int mode,
 	KTAP_LIB_OK(kvmi_event_watch(kv, KVMI_VCPU_ALL, kind, mode, regs));
 }
 
+#define RW	(KVMI_ACCESS_R | KVMI_ACCESS_W)
+
+static const struct kvmi_control_event all_kinds[] = {
+	{ .kind = KVMI_EVENT_BREAKPOINT },
+	{ .kind = KVMI_EVENT_X86_CPUID },
+	{ .kind = KVMI_EVENT_X86_CR, .index = 0, .access = KVMI_ACCESS_W },
+	{ .kind = KVMI_EVENT_X86_CR, .index = 3, .access = RW },
+	{ .kind = KVMI_EVENT_X86_CR, .index = 4, .access = KVMI_ACCESS_W },
+	{ .kind = KVMI_EVENT_X86_CR, .index = 8, .access = RW },
+	{ .kind = KVMI_EVENT_X86_MSR, .index = 0xc0000081, .access = RW },
+	{ .kind = KVMI_EVENT_X86_DR, .index_last = 7, .access = RW },
+	{ .kind = KVMI_EVENT_X86_XSETBV },
+	{ .kind = KVMI_EVENT_X86_EXCEPTION, .index_last = 31 },
+	{ .kind = KVMI_EVENT_X86_DTABLE, .index_last = KVMI_X86_TABLE_TR, .access = RW },
+	{ .kind = KVMI_EVENT_X86_IO, .index = 0xa1, .access = RW },
+	{ .kind = KVMI_EVENT_X86_INSN, .index_last = KVMI_X86_NR_INSNS - 1 },
+	{ .kind = KVMI_EVENT_HYPERCALL, .index_last = 0xffffffff },
+	{ .kind = KVMI_EVENT_X86_EXIT, .index_last = 0xffffffff },
+	{ .kind = KVMI_EVENT_X86_DELIVERY, .index = 1, .index_last = 4 },
+	{ .kind = KVMI_EVENT_VCPU, .index = 1, .index_last = KVMI_VCPU_SMM_LEFT },
+};
+
+void tool_watch_all(struct kvmi_vm *kv, unsigned int mode)
+{
+	struct kvmi_control_event ctl;
+	size_t i;
+
+	for (i = 0; i < sizeof(all_kinds) / sizeof(all_kinds[0]); i++) {
+		ctl = all_kinds[i];
+		ctl.vcpu = KVMI_VCPU_ALL;
+		ctl.mode = mode;
+		if (mode == KVMI_MODE_SYNC && (ctl.kind == KVMI_EVENT_X86_DELIVERY ||
+					       ctl.kind == KVMI_EVENT_VCPU))
+			ctl.mode = KVMI_MODE_ASYNC;
+		ctl.regs = mode == KVMI_MODE_OFF ? 0 : KVMI_REGS_GENERAL;
+		KTAP_LIB_OK(kvmi_event_control(kv, &ctl));
+	}
+}
+
+uint64_t tool_check_views(struct kvmi_vm *kv)
+{
+	struct kvmi_view_check check;
+
+	KTAP_LIB_OK(kvmi_view_check(kv, KVMI_VIEW_ALL, &check));
+	if (check.out_wrong)
+		KTAP_FAIL("%llu of %llu leaves are wrong, the first at gfn %#llx",
+			  (unsigned long long)check.out_wrong,
+			  (unsigned long long)check.out_leaves,
+			  (unsigned long long)check.out_gfn);
+	return check.out_leaves;
+}
+
 void tool_msleep(int ms)
 {
 	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };

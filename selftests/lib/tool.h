@@ -26,6 +26,13 @@ void tool_answer(struct kvmi_vm *kv, const struct kvmi_event *ev,
 /* Watch a kind on all vCPUs. */
 void tool_watch(struct kvmi_vm *kv, unsigned int kind, unsigned int mode,
 		uint32_t regs);
+/*
+ * Every kind there is that a small guest does not give all the time, with the general
+ * registers; those that cannot be answered asynchronously.
+ */
+void tool_watch_all(struct kvmi_vm *kv, unsigned int mode);
+/* No view maps what KVM does not: how many leaves were looked at. */
+uint64_t tool_check_views(struct kvmi_vm *kv);
 /* Sleep. */
 void tool_msleep(int ms);
 

@@ -278,6 +278,9 @@ static bool set_cpuid(struct vmm_vcpu *vcpu)
 		if (e->function == 1)
 			e->ebx = (e->ebx & 0x00ffffff) |
 				 (uint32_t)vcpu->id << 24;
+		/* KVM has it with its LAPIC, and leaves it to the VMM. */
+		if (e->function == 1 && vcpu->vm->flags & VMM_F_IRQCHIP)
+			e->ecx |= 1 << 24;
 		if (e->function == 0xb || e->function == 0x1f)
 			e->edx = vcpu->id;
 		if (e->function == 0x80000001)
@@ -359,6 +362,14 @@ struct vmm *vmm_create(int nr_vcpus, unsigned int flags)
 	vm->heap = GUEST_HEAP;
 	vm->kvm = KTAP_OK(open("/dev/kvm", O_RDWR | O_CLOEXEC));
 	vm->fd = KTAP_OK(ioctl(vm->kvm, KVM_CREATE_VM, 0));
+	if (flags & VMM_F_DIRTY_RING) {
+		struct kvm_enable_cap cap = {
+			.cap = KVM_CAP_DIRTY_LOG_RING,
+			.args[0] = VMM_DIRTY_RING,
+		};
+
+		KTAP_OK(ioctl(vm->fd, KVM_ENABLE_CAP, &cap));
+	}
 	KTAP_OK(ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDR));
 	if (flags & VMM_F_IRQCHIP)
 		KTAP_OK(ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0));
@@ -374,6 +385,13 @@ struct vmm *vmm_create(int nr_vcpus, unsigned int flags)
 	for (i = 0; i < nr_vcpus; i++)
 		vcpu_create(vm, i, run_size);
 	return vm;
+}
+
+void vmm_vcpu_add(struct vmm *vm)
+{
+	KTAP_ASSERT(vm->nr_vcpus < GUEST_MAX_VCPUS);
+	vcpu_create(vm, vm->nr_vcpus++,
+		    KTAP_OK(ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0)));
 }
 
 /* One stretch of running, on the vCPU's thread. */

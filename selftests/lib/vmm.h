@@ -23,10 +23,13 @@
 /* vmm_create() flags */
 #define VMM_F_IRQCHIP	1	/* the in-kernel interrupt controllers */
 #define VMM_F_DIRTY_LOG	2	/* dirty logging of slot 0 from the start */
+#define VMM_F_DIRTY_RING 4	/* by rings, of VMM_DIRTY_RING bytes */
 
 /* Why a vCPU stopped: a KVM_EXIT_ code, or one of these. */
 #define VMM_UCALL	0x1000	/* the guest called, see vcpu->cpu->uc */
 #define VMM_STOPPED	0x1001	/* vmm_vcpu_stop() */
+
+#define VMM_DIRTY_RING	0x10000
 
 struct vmm;
 
@@ -68,6 +71,8 @@ struct vmm {
 };
 
 struct vmm *vmm_create(int nr_vcpus, unsigned int flags);
+/* One vCPU more. */
+void vmm_vcpu_add(struct vmm *vm);
 /* Stops the vCPUs, closes all descriptors, unmaps all memory. */
 void vmm_destroy(struct vmm *vm);
 
