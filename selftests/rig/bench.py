@@ -33,13 +33,16 @@ def read_limits(path):
 
 
 def evaluate(limit, values):
-    """A number, or "figure+number"; None if that was not measured."""
+    """A number, or "times*figure+number"; None if that was not measured."""
     name, plus, more = limit.partition("+")
+    times, star, rest = name.partition("*")
+    if star:
+        name = rest
     if re.match(r"[\d.]+$", name):
         return number(name)
     if name not in values:
         return None
-    return values[name] + (number(more) if plus else 0)
+    return values[name] * (number(times) if star else 1) + (number(more) if plus else 0)
 
 
 def main():

@@ -17,6 +17,20 @@ sum_counts()
 			n["passed"], n["failed"], n["skipped"] }'
 }
 
+# print_failed NAME...: once more what the runs said when they ended, which may be long ago
+print_failed()
+{
+	local name
+
+	for name; do
+		if [ -e "$OUT/results/$name.failed" ]; then
+			sed "s/^/$name: /" "$OUT/results/$name.failed"
+		elif [ -e "$OUT/results/$name.count" ]; then
+			echo "$name: FAILED before its verdict"
+		fi
+	done
+}
+
 # conclude NAME: print the sum of the lines on standard input, remember it,
 # and fail if it holds a failure.
 conclude()
@@ -46,24 +60,30 @@ unit()
 	# Something else went wrong: it is a failure too.
 	[ "$rc" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
 	[ "$ok" -gt 0 ] || [ "$bad" -gt 0 ] || bad=1
-	[ "$bad" -eq 0 ] || grep -E '^not ok|rror' "$log" | sed "s/^/$name: FAILED /" || :
 	mkdir -p "$OUT/results"
+	: >"$OUT/results/$name.failed"
+	[ "$bad" -eq 0 ] ||
+		grep -E '^not ok|rror' "$log" | sed "s/^/FAILED /" >"$OUT/results/$name.failed" || :
+	sed "s/^/$name: /" "$OUT/results/$name.failed"
 	echo "$ok passed, $bad failed, $skipped skipped" >"$OUT/results/$name.count"
 	echo "$name: $ok passed, $bad failed, $skipped skipped"
 }
 
-# several_runs NAME...: "rig run" for each HOST-KERNEL, two at a time; results
+# several_runs NAME...: "rig run" for each HOST-KERNEL[+PART], two at a time; results
 # and counts are left in $OUT/results.
 several_runs()
 {
-	local name
+	local name k
 
 	for name; do
 		rm -f "$OUT/results/$name".*
 	done
 	# A run that breaks before its verdict has no count: noticed below.
 	for name; do
-		printf '%s %s\n' "${name%-*}" "${name##*-}"
+		k=${name##*-}
+		# xargs would take a blank at its end for "the line goes on".
+		printf '%s %s%s\n' "${name%-*}" "${k%+*}" \
+			"$([ "$k" = "${k%+*}" ] || echo " --part ${k#*+}")"
 	done | xargs -P "$SLOTS" -L 1 "$RIG_DIR/rig" run || :
 	for name; do
 		[ -e "$OUT/results/$name.count" ] ||
@@ -96,6 +116,7 @@ rig_check()
 		done
 	done
 	several_runs "${runs[@]}"
+	print_failed "${names[@]}" "${runs[@]}"
 	for k in "${names[@]}" "${runs[@]}"; do
 		cat "$OUT/results/$k.count"
 	done | conclude check
@@ -122,8 +143,9 @@ rig_check_debug()
 {
 	local runs=() h n
 
-	for h in intel amd; do
-		[[ " $ALL_HOSTS " != *" $h "* ]] || runs+=("$h-debug")
+	# In parts, so that both CPUs have something to do until the end.
+	for h in amd-debug+1of3 intel-debug amd-debug+2of3 amd-debug+3of3; do
+		[[ " $ALL_HOSTS " != *" ${h%-*} "* ]] || runs+=("$h")
 	done
 
 	setup_host_packages
@@ -134,7 +156,21 @@ rig_check_debug()
 	setup_rootfs
 	setup_kernel 6.12
 	several_runs "${runs[@]}"
+	print_failed "${runs[@]}"
 	for n in "${runs[@]}"; do
 		cat "$OUT/results/$n.count"
 	done | conclude check-debug
+}
+
+# A Linux guest under load, watched with everything, on each vendor.
+rig_soak()
+{
+	local host rc=0
+
+	export SOAK=${SOAK:-10}
+	for host in amd intel; do
+		[[ " $ALL_HOSTS " != *" $host "* ]] ||
+			rig_run "$host" 6.12 --tests "workload.sh kinds" || rc=1
+	done
+	return "$rc"
 }

@@ -14,7 +14,7 @@ rig_demo()
 	locked build-user build_user
 	new_run demo
 	cp "$RIG_DIR/guest/demo" "$RUN/initrd/rig/main"
-	put_guest 6.12
+	put_guest 6.12 y
 	put_initrd amd 6.12 "RIG_HOST=amd" "RIG_KERNEL=6.12" "RIG_SHARE=y" \
 		"RIG_VALUE=$(od -An -N6 -tx1 /dev/urandom | tr -d ' ')"
 	say "booting the emulated host"

@@ -4,33 +4,47 @@
 # The Linux guest of the emulated host: a stock kernel and a small initrd
 # that works.
 
-# put_guest KERNEL: into the initrd of RUN, as /rig/guest/{vmlinuz,initrd.gz}
+# put_guest KERNEL [QEMU]: into the initrd of RUN, as /rig/guest/{vmlinuz,initrd.gz},
+# and vmlinux for a QEMU: it is there at once, while it takes emulated hardware in
+# emulated hardware half of its boot to unpack the other.
 put_guest()
 {
-	local k=$1 d=$OUT/guest/$1 g=$RUN/initrd/rig/guest
+	local k=$1 qemu=${2:-} d g=$RUN/initrd/rig/guest
 
 	# The guest need not be the debug kernel, and should be quick.
-	if [ "$k" = debug ]; then
-		k=6.12 d=$OUT/guest/6.12
-	fi
+	[ "$k" != debug ] || k=6.12
+	d=$OUT/guest/$k
 	setup_kernel "$k"
 	locked "guest-$k" guest_initrd "$k" "$d"
 	mkdir -p "$g"
 	cp "$CACHE/kernels/$k/vmlinuz" "$d/initrd.gz" "$g/"
+	[ -z "$qemu" ] || cp "$d/vmlinux" "$g/"
 }
 
 guest_initrd()
 {
-	local k=$1 d=$2
+	local k=$1 d=$2 f new='' m
 
-	if [ "$d/initrd.gz" -nt "$RIG_DIR/guest/guest-init" ] &&
-		[ "$d/initrd.gz" -nt "$RIG_DIR/guest/work.c" ]; then
-		return 0
-	fi
+	for f in "$RIG_DIR"/guest/{guest-init,guest.h,calls.c,load.c,work.c} "$RIG_DIR"/{guest,setup}.sh \
+		"$RIG_DIR/vmlinux.py" "$CACHE/kernels/$k/vmlinuz"; do
+		[ "$d/initrd.gz" -nt "$f" ] || new=y
+	done
+	[ -n "$new" ] || return 0
 	rm -rf "$d"
-	mkdir -p "$d/root/bin"
-	cp "$CACHE/kernels/$k"/modules/lib/modules/*/msr.ko "$d/root/"
-	gcc -O2 -Wall -Wextra -static -o "$d/root/bin/work" "$RIG_DIR/guest/work.c"
+	mkdir -p "$d/root/bin" "$d/root/modules"
+	# In the order in which they need each other.
+	for m in msr virtio_pci virtio_balloon virtio_blk virtio_net; do
+		modprobe -d "$CACHE/kernels/$k/modules" -S "$(<"$CACHE/kernels/$k/release")" \
+			--show-depends "$m" || :
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' |
+		while read -r m; do
+			cp "$m" "$d/root/modules/"
+			echo "${m##*/}"
+		done >"$d/root/modules/list"
+	for f in calls load work; do
+		gcc -O2 -Wall -Wextra -static -o "$d/root/bin/$f" "$RIG_DIR/guest/$f.c"
+	done
+	"$RIG_DIR/vmlinux.py" "$CACHE/kernels/$k/vmlinuz" "$d/vmlinux"
 	cp -L "$(command -v busybox)" "$d/root/bin/busybox"
 	cp "$RIG_DIR/guest/guest-init" "$d/root/init"
 	(cd "$d/root" && find . -print0 | cpio -0 -o -H newc -R 0:0 --quiet) |

@@ -190,15 +190,22 @@ lint_rules()
 
 rig_lint()
 {
-	local what passed=0 failed=0
+	local parts=(module checkpatch shell cppcheck doc rules) what passed=0 failed=0
 
 	setup_host_packages
 	[ -n "$(tracked)" ] || die "lint needs a git clone"
 	mkdir -p "$OUT/lint"
-	for what in module checkpatch shell cppcheck doc rules; do
-		say "lint: $what"
-		# A process of its own: "set -e" does not reach into an "if".
-		if "$RIG_DIR/rig" lint-part "$what" >"$OUT/logs/lint-$what.log" 2>&1; then
+	for what in "${parts[@]}"; do
+		rm -f "$OUT/logs/lint-$what.log" "$OUT/lint/$what.ok"
+	done
+	# Processes of their own, two at a time: "set -e" does not reach into an "if".
+	# shellcheck disable=SC2016 # for the shell that it is for
+	printf '%s\n' "${parts[@]}" |
+		xargs -P 2 -I{} bash -c 'echo "$(date +%T) lint: {}" >&2
+			"$0" lint-part {} >"$1/logs/lint-{}.log" 2>&1 && : >"$1/lint/{}.ok"' \
+			"$RIG_DIR/rig" "$OUT" || :
+	for what in "${parts[@]}"; do
+		if [ -e "$OUT/lint/$what.ok" ]; then
 			passed=$((passed + 1))
 		else
 			cat "$OUT/logs/lint-$what.log"

@@ -48,6 +48,14 @@ select_cases()
 	done
 }
 
+# select_part NofM: of such lines, those of each M-th program, from the N-th on
+select_part()
+{
+	awk -v n="${1%of*}" -v m="${1#*of}" '
+		!seen[$1]++ { nr++ }
+		m == "" || nr % m == n % m'
+}
+
 # How much longer than on QEMU a test may take, in emulated seconds.
 time_scale()
 {
@@ -60,11 +68,12 @@ time_scale()
 rig_run()
 {
 	local host k tests='*' opts=() limit='' name rc=0 share='' args=()
-	local kmemleak='' mod=y slow=''
+	local kmemleak='' mod=y slow='' soak part=''
 
 	while [ $# -gt 0 ]; do
 		case $1 in
 		--tests) tests=$2; shift ;;
+		--part) part=$2; shift ;;
 		--smp | --mem | --append) opts+=("$1" "$2"); shift ;;
 		--timeout) limit=$2; shift ;;
 		--nomod) mod= ;;
@@ -74,19 +83,22 @@ rig_run()
 		shift
 	done
 	[ ${#args[@]} -eq 2 ] ||
-		die "usage: rig run HOST KERNEL [--tests GLOBS] [--smp N] [--timeout S] [--append ARGS]"
+		die "usage: rig run HOST KERNEL [--tests GLOBS] [--part NofM] [--smp N] [--timeout S] [--append ARGS]"
 	host=${args[0]} k=${args[1]}
 	check_host "$host"
 	check_kernel "$k"
-	name=$host-$k
+	name=$host-$k${part:+"+$part"}
 	# A kernel with KASAN under Bochs: what is the vendor's own, and no more,
 	# or it would take hours.
 	if [ "$host-$k" = intel-debug ] && [ "$tests" = '*' ]; then
-		tests="events regs step view"
+		tests="events regs standin"
 		# A second CPU that is idle takes as long as one that is not.
 		opts=(--smp 1 "${opts[@]}")
+	elif [ "$k" = debug ] && [ "$tests" = '*' ]; then
+		tests=${KVMI_DEBUG_TESTS:-*}
 	fi
-	: "${limit:=$([ "$host" = amd ] && echo 900 || echo 2400)}"
+	soak=$((${SOAK:-0} * 60))
+	: "${limit:=$(($([ "$host" = amd ] && echo 1800 || echo 2400) + 2 * soak))}"
 	if [ "$host" != amd ] || [ "$k" = debug ]; then
 		slow=y
 	fi
@@ -108,14 +120,15 @@ rig_run()
 
 	new_run "$name"
 	list_cases >"$RUN/all"
-	select_cases "$tests" <"$RUN/all" >"$RUN/expect"
+	select_cases "$tests" <"$RUN/all" | select_part "$part" >"$RUN/expect"
 	[ -s "$RUN/expect" ] || die "no test matches '$tests'"
 	awk '!seen[$1]++ { print $1 }' "$RUN/expect" >"$RUN/tests"
 	cp "$RUN/tests" "$RUN/initrd/rig/tests"
 	cp "$RIG_DIR/guest/run-tests" "$RUN/initrd/rig/main"
-	put_guest "$k"
+	put_guest "$k" "$share"
 	put_initrd "$host" "$k" "RIG_HOST=$host" "RIG_KERNEL=$k" "RIG_SHARE=$share" \
-		"RIG_PROGRAM_TIMEOUT=$((600 * $(time_scale "$host")))" \
+		"RIG_PROGRAM_TIMEOUT=$(((600 + soak) * $(time_scale "$host")))" \
+		"KVMI_SOAK=$soak" "KVMI_CALLS=${KVMI_CALLS:-}" \
 		"KTAP_TIMEOUT_SCALE=$(time_scale "$host")" \
 		"KVMI_KO=/rig/kvmi.ko" "KTAP_SLOW=$slow" "RIG_KMEMLEAK=$kmemleak" "RIG_NOMOD=$([ -n "$mod" ] || echo y)"
 
@@ -147,6 +160,7 @@ rig_run()
 	} >"$OUT/logs/$name.log"
 	sed '$!d' "$RUN/verdict" >"$OUT/results/$name.count"
 	sed "s/^/$name: /" "$RUN/verdict"
+	sed '$d' "$RUN/verdict" >"$OUT/results/$name.failed"
 	say "$name: done in $((SECONDS - start)) s; log: $OUT/logs/$name.log"
 	rm -rf "$RUN"
 	return "$rc"

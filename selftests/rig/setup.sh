@@ -12,7 +12,7 @@ HOST_PACKAGES="
 	libc6-dev libcmocka-dev libelf-dev libnl-3-dev libnl-genl-3-dev
 	libssl-dev make perl pkg-config python3 python3-docutils
 	qemu-system-x86 rsync shellcheck sparse syslinux-common util-linux
-	xorriso xz-utils zlib1g-dev"
+	xorriso xz-utils zlib1g-dev zstd"
 
 have_package()
 {
@@ -209,7 +209,7 @@ unpack_closure_locked()
 
 # What the emulated host may load; what they depend on comes along.
 # (msr is for its guest.)
-MODULES_WANTED="kvm kvm-amd kvm-intel virtio_pci 9p 9pnet_virtio msr"
+MODULES_WANTED="kvm kvm-amd kvm-intel virtio_pci 9p 9pnet_virtio msr virtio_balloon virtio_blk virtio_net"
 
 setup_kernel_locked()
 {

@@ -22,18 +22,14 @@ fi
 
 echo "TAP version 13"
 if [ -z "$RIG_SHARE" ]; then
-	for name in dump attached breakpoint stepped watched interrupted \
-		detached_and_well; do
-		skip "$name" "no gdb on this host"
-	done
-	finish
+	skip_all "no gdb on this host"
 fi
 
 
 value=$(head -c 6 /dev/urandom | od -An -tx1 | tr -d ' ')
 # shellcheck disable=SC2034 # for start_guest
 GUEST_ARGS="quiet nokaslr"
-boot_guest 40 "1$value" 2
+boot_guest 600 "1$value" 2
 gpa=$(sed -n 's/.*guest: page //p' /tmp/guest.page)
 
 # The second word does not change any more; registers do not while it is paused.
@@ -141,7 +137,8 @@ part interrupt END | grep -q 'SIGINT' || why="no interrupt"
 result interrupted "$why"
 
 why=
-wait_guest_end 400 || why="the VMM's status is $?"
+end_guest || why="mem write: $?"
+wait_guest_end 100 || why="the VMM's status is $?"
 tr -d '\r' <"$GUEST_LOG" | grep -q '^guest: ok$' || why="the guest is not well"
 show_guest
 result detached_and_well "$why"

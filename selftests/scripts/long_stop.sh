@@ -8,6 +8,7 @@
 if [ "$1" = --rows ]; then
 	cat <<-END
 	stopped_by_kvmi D17 S2
+	stopped_with_its_clocks D17 S2
 	stopped_behind_its_back
 	END
 	exit 0
@@ -18,10 +19,7 @@ fi
 
 echo "TAP version 13"
 if [ -z "$RIG_SHARE" ] || [ -e /sys/kernel/debug/kmemleak ]; then
-	for name in stopped_by_kvmi stopped_behind_its_back; do
-		skip "$name" "no QEMU on this host, or no time"
-	done
-	finish
+	skip_all "no QEMU on this host, or no time"
 fi
 
 GUEST_ARGS="watchdog_thresh=2 loglevel=4"
@@ -31,19 +29,51 @@ lockups()
 	tr -d '\r' <"$GUEST_LOG" | grep -cE 'soft lockup|rcu.*stall|blocked for'
 }
 
+# What the guest's TSC was at each second of the guest that it has told of.
+seconds()
+{
+	tr -d '\r' <"$GUEST_LOG" | sed -n 's/^guest: .*switches.* tsc \(0x[0-9a-f]*\)$/\1/p'
+}
+
+# missed ARGS: how many seconds the guest finds at once after 12 by kvmi pause ARGS
+missed()
+{
+	was=$(seconds | wc -l)
+	while [ "$(seconds | wc -l)" -lt $((was + 2)) ]; do sleep 0.1; done
+	at=$(seconds | wc -l)
+	kvmi pause "$GUEST_PID" -d 12 "$@" >/dev/null || return
+	while [ "$(seconds | wc -l)" -lt $((at + 2)) ]; do sleep 0.1; done
+	seconds | tail -n +$((at - 1)) | {
+		read -r first
+		read -r last
+		read -r next
+		echo $(((next - last) / (last - first)))
+	}
+}
+
 rmmod kvmi 2>/dev/null
 boot_guest 300 11 1 >/dev/null
 insmod /rig/kvmi.ko
 
 before=$(lockups)
 why=
-kvmi pause "$GUEST_PID" -d 12 >/dev/null || why="kvmi's status is $?"
+gap=$(missed) || why="kvmi's status is $?"
+echo "# the guest has missed about $gap seconds"
+[ "$gap" -ge 8 ] || why="the guest's clock has stood still"
 sleep 6
 after=$(lockups)
 [ "$after" = "$before" ] || why="the guest complains"
 result stopped_by_kvmi "$why"
 
-# Or the case above proves nothing.
+why=
+gap=$(missed --stop-clocks) || why="kvmi's status is $?"
+echo "# the guest has missed about $gap seconds"
+[ "$gap" -le 4 ] || why="the guest's clock has gone on"
+sleep 6
+[ "$(lockups)" = "$after" ] || why="the guest complains"
+result stopped_with_its_clocks "$why"
+
+# Or the cases above prove nothing.
 kill -STOP "$GUEST_PID"
 sleep 12
 kill -CONT "$GUEST_PID"

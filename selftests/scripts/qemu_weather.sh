@@ -8,6 +8,8 @@ if [ "$1" = --rows ]; then
 	cat <<-END
 	stopped_with_an_event_open D8
 	reset D8
+	reset_with_all_kinds E20 D8
+	reset_while_stepped E20 E6 D8
 	power_off D1 D8
 	END
 	exit 0
@@ -18,10 +20,7 @@ fi
 
 echo "TAP version 13"
 if [ -z "$RIG_SHARE" ]; then
-	for name in stopped_with_an_event_open reset power_off; do
-		skip "$name" "no QEMU on this host"
-	done
-	finish
+	skip_all "no QEMU on this host"
 fi
 
 events()
@@ -41,11 +40,6 @@ more_events()
 	done
 }
 
-monitor()
-{
-	echo "$1" >"$GUEST_MONITOR.in"
-}
-
 # monitor_says REGEX: within 20 seconds
 monitor_says()
 {
@@ -61,7 +55,7 @@ monitor_says()
 rmmod kvmi 2>/dev/null
 # shellcheck disable=SC2034 # for boot_guest
 GUEST_REBOOT=reset
-boot_guest 6 1 2
+boot_guest 20 1 2
 cat "$GUEST_MONITOR.out" >>/tmp/monitor.log &
 insmod /rig/kvmi.ko
 kvmi trace --json "$GUEST_PID" -e cr3,cpuid -d 600 >/tmp/trace.json &
@@ -91,6 +85,28 @@ monitor system_reset
 wait_guest_says 'guest: page' 400 >/dev/null || why="the guest does not come again"
 more_events 20 || why="no events after the reset"
 result reset "$why"
+
+# reset_with NAME MODE: with everything watched, from before it to behind it
+reset_with()
+{
+	why=
+	: >"$GUEST_LOG"
+	watch-load "$GUEST_PID" "$2" 12 >/tmp/load.log 2>&1 &
+	load=$!
+	sleep 3
+	monitor system_reset
+	wait "$load" || why="watch-load ended with status $?"
+	sed 's/^/# /' /tmp/load.log
+	wait_guest_says 'guest: page' 400 >/dev/null || why="the guest does not come again"
+	result "$1" "$why"
+}
+
+kill -INT "$trace"
+wait "$trace"
+reset_with reset_with_all_kinds all
+reset_with reset_while_stepped step
+kvmi trace --json "$GUEST_PID" -e cr3,cpuid -d 600 >/tmp/trace.json &
+trace=$!
 
 why=
 wait_guest_end 400 || why="the VMM's status is $?"

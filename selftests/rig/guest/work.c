@@ -7,6 +7,8 @@
  *
  * usage: work SECONDS VALUE
  *
+ * It ends before that when a tool writes to the third word of that page.
+ *
  * Prints, for who watches from outside:
  *	guest: page GPA		the watched page
  *	guest: N switches M rounds R tsc T
@@ -16,26 +18,16 @@
  *	guest: ok | guest: FAILED what
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 #include <x86intrin.h>
 
+#include "guest.h"
+
 #define MSR_LSTAR	0xc0000082
-#define PAGE		4096UL
 #define NR_WORKERS	3
 #define PATTERN_PAGES	256
-
-static void __attribute__((noreturn)) fail(const char *what)
-{
-	printf("guest: FAILED %s\n", what);
-	exit(1);
-}
 
 static double now(void)
 {
@@ -46,20 +38,6 @@ static double now(void)
 }
 
 /* Guest-physical address of a mapped page: the guest's own frame number. */
-static uint64_t physical(const void *page)
-{
-	uint64_t entry;
-	int fd = open("/proc/self/pagemap", O_RDONLY);
-
-	if (fd < 0 || pread(fd, &entry, sizeof(entry),
-			    (uintptr_t)page / PAGE * 8) != sizeof(entry))
-		fail("pagemap");
-	close(fd);
-	if (!(entry >> 63))
-		fail("page not present");
-	return (entry & ((1UL << 55) - 1)) * PAGE;
-}
-
 static unsigned long switches(void)
 {
 	unsigned long n = 0;
@@ -173,6 +151,7 @@ int main(int argc, char **argv)
 	/* A child would make the page copied, and another one be written. */
 	madvise((void *)page, PAGE, MADV_DONTFORK);
 	page[0] = 0;
+	page[2] = 0;
 	gpa = physical((void *)page);
 	printf("guest: page 0x%llx\n", (unsigned long long)gpa);
 
@@ -184,7 +163,7 @@ int main(int argc, char **argv)
 			worker(i, pipes[i][0], pipes[i + 1][1]);
 
 	next = start;
-	for (token = 1; now() < end; token++) {
+	for (token = 1; now() < end && !page[2]; token++) {
 		expect = token + NR_WORKERS;
 		if (write(pipes[0][1], &token, sizeof(token)) < 0 ||
 		    read(pipes[NR_WORKERS][0], &token, sizeof(token)) < 0 ||

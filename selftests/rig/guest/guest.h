@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the programs in the guest have in common.
+ */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PAGE		4096UL
+
+static inline void __attribute__((noreturn)) fail(const char *what)
+{
+	printf("guest: FAILED %s (last errno: %s)\n", what, strerror(errno));
+	exit(1);
+}
+
+/* The guest-physical address of a page of ours. */
+static inline uint64_t physical(const void *page)
+{
+	uint64_t entry;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry),
+			    (uintptr_t)page / PAGE * 8) != sizeof(entry))
+		fail("pagemap");
+	close(fd);
+	if (!(entry >> 63))
+		fail("page not present");
+	return (entry & ((1UL << 55) - 1)) * PAGE;
+}
+
+#endif
