@@ -80,6 +80,9 @@ rows:			## what the last check proved; ROWS="S1 S2" demands them, ROWS_JSON=FILE
 check-debug:		## the selftests on a kernel with KASAN, lockdep and more
 	$(RIG) check-debug
 
+soak:			## a Linux guest watched with everything for SOAK minutes (10), on each vendor
+	$(RIG) soak
+
 lint:			## sparse, checkpatch.pl, shellcheck, cppcheck, kernel-doc
 	$(RIG) lint
 
@@ -98,7 +101,7 @@ help:			## this list
 
 # Some of these are also the names of directories.
 .PHONY: all module lib tools selftests install modules_install dkms_install clean
-.PHONY: kselftest demo check rows check-debug lint bench rig-setup rig-selftest help
+.PHONY: kselftest demo check rows check-debug soak lint bench rig-setup rig-selftest help
 
 # For the rig, which reads them from the environment.
-export ROWS ROWS_JSON BENCH_JSON
+export ROWS ROWS_JSON BENCH_JSON SOAK
