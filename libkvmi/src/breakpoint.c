@@ -117,27 +117,38 @@ static int bp_copy(struct kvmi_breakpoints *set, struct bp_page *page)
 	return ret < 0 ? ret : 0;
 }
 
-static int bp_protect(struct kvmi_breakpoints *set, uint64_t gfn, bool on)
+/*
+ * Have @gfn's shadow, or the page itself, be what is executed. At each moment one of the
+ * views lets it be executed, or a vCPU there would ask about it.
+ */
+static int bp_show(struct kvmi_breakpoints *set, struct bp_page *page)
 {
 	bool two = set->exec != set->read;
-	int ret;
+	int ret = 0;
 
-	/* First it is not to change any more, unseen. */
-	ret = kvmi_view_set_access(set->vm, set->read, gfn, 1,
-				   !on ? KVMI_ACCESS_DEFAULT : two ? R : X);
-	if (ret || !two)
-		return ret;
-	return kvmi_view_set_access(set->vm, set->exec, gfn, 1,
-				    on ? R | X : KVMI_ACCESS_DEFAULT);
+	if (two)
+		ret = kvmi_view_set_access(set->vm, set->exec, page->gfn, 1, R | X);
+	/* From here on it does not change unseen. */
+	if (!ret)
+		ret = kvmi_view_set_access(set->vm, set->read, page->gfn, 1,
+					   two ? R : X);
+	if (!ret)
+		ret = bp_copy(set, page);
+	if (!ret)
+		ret = kvmi_view_remap(set->vm, set->exec, page->gfn, page->shadow);
+	return ret;
 }
 
 static void bp_drop(struct kvmi_breakpoints *set, struct bp_page *page)
 {
 	size_t i = bp_place(set, page->gfn);
 
-	bp_protect(set, page->gfn, false);
-	/* Which shows the page itself again. */
+	/* The page itself is shown again, and only then may it change. */
 	kvmi_page_free(set->vm, page->shadow, 1);
+	kvmi_view_set_access(set->vm, set->read, page->gfn, 1, KVMI_ACCESS_DEFAULT);
+	if (set->exec != set->read)
+		kvmi_view_set_access(set->vm, set->exec, page->gfn, 1,
+				     KVMI_ACCESS_DEFAULT);
 	memmove(&set->pages[i], &set->pages[i + 1],
 		(--set->nr_pages - i) * sizeof(*set->pages));
 	free(page);
@@ -305,11 +316,7 @@ static int bp_insert(struct kvmi_breakpoints *set, uint64_t gpa)
 		return ret;
 	page->at[offset / 64] |= 1ULL << (offset % 64);
 	page->nr = 1;
-	ret = bp_protect(set, gfn, true);
-	if (!ret)
-		ret = bp_copy(set, page);
-	if (!ret)
-		ret = kvmi_view_remap(set->vm, set->exec, gfn, page->shadow);
+	ret = bp_show(set, page);
 	if (ret)
 		bp_drop(set, page);
 	return ret;
