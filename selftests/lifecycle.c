@@ -330,6 +330,11 @@ static void reset(struct vmm *vm, int i, struct state *s)
 #undef SET
 }
 
+/* An event without an answer. */
+struct left {
+	uint64_t id, rip;
+};
+
 static __guest uint64_t from_the_start(uint64_t *cells)
 {
 	struct guest_cpu *cpu = guest_cpu();
@@ -356,6 +361,24 @@ static __guest uint64_t from_the_start(uint64_t *cells)
 	return 1;
 }
 
+/*
+ * An exit before the first instruction, left open, is open still: the reset has led
+ * to where the vCPU was.
+ */
+static void answer_left(struct kvmi_vm *kv, int vcpu, struct left *left,
+			const struct state *state)
+{
+	struct kvmi_reply reply;
+	int ret;
+
+	if (!left->id || left->rip != state->regs.rip)
+		return;
+	kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
+	ret = kvmi_event_answer_id(kv, vcpu, left->id, &reply);
+	KTAP_ASSERT(ret >= 0 || ret == -ENOENT, "%s", kvmi_error_message());
+	left->id = 0;
+}
+
 static void resets(int nr_vcpus, unsigned int mode, bool stepped)
 {
 	struct vmm *vm = vmm_create(nr_vcpus, VMM_F_IRQCHIP);
@@ -363,6 +386,7 @@ static void resets(int nr_vcpus, unsigned int mode, bool stepped)
 	volatile uint64_t *cells = vmm_gpa(vm, gpa);
 	const struct kvmi_event *ev;
 	unsigned int cancelled = 0;
+	struct left left[8] = {};
 	struct state state[8];
 	struct kvmi_vm *kv;
 	uint64_t seq[8] = {}, gaps = 0;
@@ -389,16 +413,25 @@ static void resets(int nr_vcpus, unsigned int mode, bool stepped)
 				running |= vmm_vcpu_running(vm, i);
 			if (!running || (n < 29 && events >= 10 + n * 7))
 				break;
-			if (!take_one(kv, &ev, 20))
+			if (!take_one(kv, &ev, 20)) {
+				for (i = 0; i < nr_vcpus; i++)
+					answer_left(kv, i, &left[i], &state[i]);
 				continue;
+			}
 			KTAP_ASSERT(ev->seq > seq[ev->vcpu]);
 			gaps += ev->seq - seq[ev->vcpu] - 1;
 			seq[ev->vcpu] = ev->seq;
 			events++;
 			cancelled += ev->kind == KVMI_EVENT_CANCELLED;
+			left[ev->vcpu].id = 0;
 			/* Some stay open. */
-			if (n == 29 || events < 10 + n * 7)
+			if (n == 29 || events < 10 + n * 7) {
 				answer(kv, ev);
+			} else if (kvmi_event_is_sync(ev)) {
+				left[ev->vcpu].id = ev->id;
+				left[ev->vcpu].rip =
+					kvmi_event_gprs(ev)->r[KVMI_X86_RIP];
+			}
 		}
 		if (n == 29)
 			break;
