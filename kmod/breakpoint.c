@@ -7,6 +7,10 @@
  * counted without an event. To have such a page, and the view, is the tool's business
  * (libkvmi's kvmi_breakpoints_open()).
  *
+ * Where two views take turns (KVMI_VIEW_LINK), a vCPU is often taken to the one with the
+ * INT3 in order to execute it: then it need not, and the one exit is that of the
+ * breakpoint, too.
+ *
  * A vCPU that meets an INT3 may find that it is gone by now: the tool has taken it away
  * between the exit and here. What is there instead is executed then; the guest is not
  * to have an exception that it has no INT3 for.
@@ -144,7 +148,7 @@ static bool kvmi_breakpoint_hit(struct kvmi_vcpu *kv, struct kvmi_exit *ex, gpa_
 	if (hit) {
 		ev->flags = KVMI_BREAKPOINT_F_SET;
 		ev->gpa = gpa;
-		ex->cont = KVMI_CONT_STEP;
+		ex->cont = KVMI_CONT_OVER;
 		/* What is to be skipped does not have the INT3's length. */
 		ex->skip = false;
 		if (bp->flags & KVMI_BREAKPOINT_COUNT)
@@ -177,4 +181,54 @@ void kvmi_breakpoint_met(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 		return;
 	ex->kind = 0;
 	ex->cont = KVMI_CONT_NOTHING;
+}
+
+/**
+ * kvmi_breakpoint_fetched - has a breakpoint taken a vCPU to another view?
+ * @kv: the vCPU, on that view by now; called on its thread, kvm->srcu held
+ * @ex: filled if so: KVMI_EVENT_BREAKPOINT; without a kind if nobody is to know
+ * @gfn: page of the instruction that it was to fetch
+ *
+ * In a step, the instruction may not be the next one: it meets the INT3.
+ *
+ * Return: true if it is at one.
+ */
+bool kvmi_breakpoint_fetched(struct kvmi_vcpu *kv, struct kvmi_exit *ex, gfn_t gfn)
+{
+	gpa_t gpa;
+
+	if (!kvmi_in_l1(kv->vcpu) || kv->busy.any ||
+	    !(kv->wants.exceptions & BIT(BP_VECTOR)))
+		return false;
+	gpa = kvmi_insn_on(kv, gfn);
+	if (gpa == INVALID_GPA)
+		return false;
+	kvmi_exit_int3(kv, ex, 1);
+	return kvmi_breakpoint_hit(kv, ex, gpa);
+}
+
+/**
+ * kvmi_breakpoint_over - execute what a breakpoint hides
+ * @kv: the vCPU, which is at it; called on its thread, kvm->srcu held
+ * @ex: of the breakpoint
+ *
+ * Return: as kvm_x86_ops.handle_exit.
+ */
+int kvmi_breakpoint_over(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
+{
+	struct kvmi_tree *tree;
+
+	/* As most functions of a kernel begin. */
+	if (!kv->busy.any && !(READ_ONCE(kv->want) & KVMI_WANT_STEP) &&
+	    kvmi_insn_pass_nop(kv, ex->payload.breakpoint.gpa))
+		return 1;
+
+	kvmi_step_start(kv, KVMI_STEP_FAST);
+	rcu_read_lock();
+	tree = xa_load(&kv->vm->views, kv->view);
+	if (tree)
+		kv->step.off = READ_ONCE(tree->link);
+	rcu_read_unlock();
+	kvmi_view_enter(kv, KVMI_VIEW_DEFAULT);
+	return 1;
 }

@@ -78,6 +78,7 @@
 	X(get_exit_info)					\
 	X(get_gdt)						\
 	X(get_idt)						\
+	X(get_interrupt_shadow)					\
 	X(interrupt_allowed)					\
 	X(nmi_allowed)						\
 	X(update_exception_bitmap)

@@ -201,6 +201,7 @@ struct kvmi_tdp_cache {
  * @KVMI_CONT_VENDOR: the back end, since KVM's handler would not do
  * @KVMI_CONT_NOTHING: the instruction is done
  * @KVMI_CONT_STEP: one instruction on the default view
+ * @KVMI_CONT_OVER: the same, which a breakpoint hides
  * @KVMI_CONT_EMULATE: KVM's emulator, since KVM has no handler
  * @KVMI_CONT_REFLECT: the exception is the guest's
  * @KVMI_CONT_VALUE: the instruction reads @now into EDX:EAX
@@ -213,6 +214,7 @@ enum kvmi_continue {
 	KVMI_CONT_VENDOR,
 	KVMI_CONT_NOTHING,
 	KVMI_CONT_STEP,
+	KVMI_CONT_OVER,
 	KVMI_CONT_EMULATE,
 	KVMI_CONT_REFLECT,
 	KVMI_CONT_VALUE,
@@ -721,6 +723,8 @@ struct kvmi_job {
  * @step.owed_flags: of that event
  * @step.rip: of the instruction
  * @step.back: view to go back to
+ * @step.off: the one to go to instead where the instruction has led to another page, or
+ *	KVMI_VIEW_DEFAULT
  * @step.deliver: an event was being delivered, or is to be
  * @step.ready: @step.insn is the instruction at @step.rip
  * @step.look: it has to be known, for the sake of an interrupt
@@ -825,6 +829,7 @@ struct kvmi_vcpu {
 		u32 owed_flags;
 		u64 rip;
 		u32 back;
+		u32 off;
 		bool deliver;
 		bool ready;
 		bool look;
@@ -1626,6 +1631,8 @@ int kvmi_breakpoint_clear(struct kvmi_vm *vm, struct kvmi_breakpoint *args);
 int kvmi_breakpoint_get(struct kvmi_vm *vm, struct kvmi_breakpoint *args);
 void kvmi_breakpoint_clear_all(struct kvmi_vm *vm);
 void kvmi_breakpoint_met(struct kvmi_vcpu *kv, struct kvmi_exit *ex);
+bool kvmi_breakpoint_fetched(struct kvmi_vcpu *kv, struct kvmi_exit *ex, gfn_t gfn);
+int kvmi_breakpoint_over(struct kvmi_vcpu *kv, struct kvmi_exit *ex);
 
 /* standin.c */
 /**
@@ -1811,6 +1818,7 @@ int kvmi_exit_skip(struct kvmi_vcpu *kv);
 int kvmi_exit_emulated(struct kvmi_vcpu *kv);
 void kvmi_exit_cpuid(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 insn_len);
 bool kvmi_exit_msr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, bool write);
+void kvmi_exit_int3(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 insn_len);
 void kvmi_exit_breakpoint(struct kvmi_vcpu *kv, struct kvmi_exit *ex,
 			  u32 insn_len);
 void kvmi_exit_cr(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 cr, bool write,
@@ -2059,6 +2067,8 @@ struct kvmi_insn_mov {
 
 void kvmi_insn_decode(struct kvmi_vcpu *kv, u64 rip, struct kvmi_insn *out);
 gpa_t kvmi_insn_at(struct kvmi_vcpu *kv);
+gpa_t kvmi_insn_on(struct kvmi_vcpu *kv, gfn_t gfn);
+bool kvmi_insn_pass_nop(struct kvmi_vcpu *kv, gpa_t gpa);
 bool kvmi_insn_in_view(struct kvmi_vcpu *kv);
 void kvmi_insn_hide_tf(struct kvmi_vcpu *kv);
 bool kvmi_insn_is_int3(struct kvmi_vcpu *kv);

@@ -40,6 +40,7 @@ void kvmi_step_start(struct kvmi_vcpu *kv, enum kvmi_step_mode mode)
 	kv->busy.step = mode;
 	kv->step.rip = kvmi_regs_rip(kv->vcpu);
 	kv->step.back = kvmi_view_shown(kv);
+	kv->step.off = KVMI_VIEW_DEFAULT;
 }
 
 /**
@@ -70,6 +71,18 @@ static bool kvmi_step_delivered(struct kvmi_vcpu *kv)
 	       !arch->nmi_injected;
 }
 
+/* A guess: where it is wrong, the vCPU is taken to the other one by a fault. */
+static u32 kvmi_step_next_view(struct kvmi_vcpu *kv)
+{
+	u64 rip;
+
+	if (likely(kv->step.off == KVMI_VIEW_DEFAULT))
+		return kv->step.back;
+	rip = kvmi_regs_rip(kv->vcpu);
+	return rip >> PAGE_SHIFT == kv->step.rip >> PAGE_SHIFT ? kv->step.back :
+								 kv->step.off;
+}
+
 /**
  * kvmi_step_over - is the step in progress complete?
  * @kv: the vCPU; called on its thread after an exit
@@ -92,7 +105,7 @@ bool kvmi_step_over(struct kvmi_vcpu *kv, bool trapped)
 		kv->bytes.valid = false;
 	}
 	if (kv->busy.step == KVMI_STEP_FAST) {
-		kvmi_view_enter(kv, kv->step.back);
+		kvmi_view_enter(kv, kvmi_step_next_view(kv));
 		kv->busy.step = READ_ONCE(kv->want) & KVMI_WANT_STEP ?
 				KVMI_STEP_ENABLED : KVMI_STEP_NONE;
 	} else if (unlikely(kvmi_is_away(kv))) {

@@ -211,6 +211,7 @@ static int kvmi_view_switch_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
 {
 	u32 id = *(u32 *)arg;
 
+	kv->step.off = KVMI_VIEW_DEFAULT;
 	if (kv->busy.step == KVMI_STEP_FAST)
 		kv->step.back = id;
 	else if (kvmi_is_away(kv))
@@ -401,6 +402,8 @@ static int kvmi_view_leave_job(struct kvmi_vcpu *kv, void *arg, bool in_run)
 
 	if (kv->busy.step == KVMI_STEP_FAST && kv->step.back == id)
 		kv->step.back = KVMI_VIEW_DEFAULT;
+	if (kv->step.off == id)
+		kv->step.off = KVMI_VIEW_DEFAULT;
 	if (kvmi_is_away(kv) && kv->home == id)
 		kvmi_step_cancel(kv);
 	if (kv->view == id)
@@ -969,7 +972,8 @@ static u32 kvmi_view_linked(struct kvmi_vm *vm, struct kvmi_tree *tree,
 	return id;
 }
 
-static int kvmi_view_fault_link(struct kvmi_vcpu *kv, u32 id)
+static int kvmi_view_fault_link(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 id,
+				gfn_t gfn)
 {
 	u64 rip = kvmi_regs_rip(kv->vcpu);
 
@@ -987,7 +991,10 @@ static int kvmi_view_fault_link(struct kvmi_vcpu *kv, u32 id)
 	kv->link.rip = rip;
 	kv->link.to = id;
 	kvmi_view_enter(kv, id);
-	return 1;
+	if (!READ_ONCE(kv->vm->had_breakpoints) ||
+	    !kvmi_breakpoint_fetched(kv, ex, gfn))
+		return 1;
+	return ex->kind ? kvmi_event_tell(kv, ex) : kvmi_exit_act(kv, ex);
 }
 
 /* The view of an aside is gone, and with it the step. */
@@ -1060,7 +1067,7 @@ int kvmi_view_fault(struct kvmi_vcpu *kv, fastpath_t fastpath,
 	if (unlikely(lost))
 		return kvmi_view_fault_lost(kv);
 	if (link)
-		return kvmi_view_fault_link(kv, link);
+		return kvmi_view_fault_link(kv, ex, link, gfn);
 
 	if (unlikely(page & KVMI_PAGE_RELAX) && (ev->access & ~allowed)) {
 		before = allowed;

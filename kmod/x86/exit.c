@@ -750,6 +750,8 @@ int kvmi_exit_act(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 		kvmi_step_start(kv, KVMI_STEP_FAST);
 		kvmi_view_enter(kv, KVMI_VIEW_DEFAULT);
 		return 1;
+	case KVMI_CONT_OVER:
+		return kvmi_breakpoint_over(kv, ex);
 	case KVMI_CONT_EMULATE:
 		return kvm_call(kvm_emulate_instruction)(kv->vcpu, 0);
 	case KVMI_CONT_REFLECT:
@@ -1309,13 +1311,12 @@ bool kvmi_exit_xsetbv(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 insn_len)
 }
 
 /**
- * kvmi_exit_breakpoint - describe a software breakpoint
+ * kvmi_exit_int3 - describe a software breakpoint, as if it were the guest's
  * @kv: the vCPU
  * @ex: filled
  * @insn_len: length of the instruction
  */
-void kvmi_exit_breakpoint(struct kvmi_vcpu *kv, struct kvmi_exit *ex,
-			  u32 insn_len)
+void kvmi_exit_int3(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u32 insn_len)
 {
 	struct kvmi_ev_breakpoint *ev = &ex->payload.breakpoint;
 
@@ -1331,6 +1332,18 @@ void kvmi_exit_breakpoint(struct kvmi_vcpu *kv, struct kvmi_exit *ex,
 	ex->skip = true;
 	ex->value = KVMI_VALUE_NONE;
 	ex->size = sizeof(*ev);
+}
+
+/**
+ * kvmi_exit_breakpoint - describe a software breakpoint, whosever it is
+ * @kv: the vCPU
+ * @ex: filled
+ * @insn_len: length of the instruction
+ */
+void kvmi_exit_breakpoint(struct kvmi_vcpu *kv, struct kvmi_exit *ex,
+			  u32 insn_len)
+{
+	kvmi_exit_int3(kv, ex, insn_len);
 	if (unlikely(READ_ONCE(kv->vm->had_breakpoints)))
 		kvmi_breakpoint_met(kv, ex);
 }

@@ -376,6 +376,84 @@ gpa_t kvmi_insn_at(struct kvmi_vcpu *kv)
 }
 
 /**
+ * kvmi_insn_on - where on a page is the next instruction?
+ * @kv: the vCPU; called on its thread
+ * @gfn: the page that some of it was to be fetched from
+ *
+ * Return: its guest-physical address, or INVALID_GPA if it may begin on another page.
+ */
+gpa_t kvmi_insn_on(struct kvmi_vcpu *kv, gfn_t gfn)
+{
+	u64 addr;
+	bool l;
+
+	addr = kvmi_insn_linear(kv, kvmi_regs_rip(kv->vcpu), &l);
+	if (offset_in_page(addr) > PAGE_SIZE - INSN_MAX)
+		return INVALID_GPA;
+	return (gfn << PAGE_SHIFT) | offset_in_page(addr);
+}
+
+/* The NOPs that assemblers and compilers use. Return: the length, or 0. */
+static int kvmi_insn_nop_len(const u8 *insn)
+{
+	/* ModRM, with SIB and displacement: SDM volume 2B, "NOP", table 4-12. */
+	static const struct {
+		u8 modrm, len;
+	} forms[] = {
+		{ 0x00, 3 }, { 0x40, 4 }, { 0x44, 5 }, { 0x80, 7 }, { 0x84, 8 },
+	};
+	int size16 = insn[0] == 0x66;
+	size_t i;
+
+	insn += size16;
+	if (insn[0] == 0x90)
+		return size16 + 1;
+	if (insn[0] != 0x0f || insn[1] != 0x1f)
+		return 0;
+	for (i = 0; i < ARRAY_SIZE(forms); i++)
+		if (insn[2] == forms[i].modrm)
+			return size16 + forms[i].len;
+	return 0;
+}
+
+/**
+ * kvmi_insn_pass_nop - be behind an instruction that does nothing
+ * @kv: the vCPU, which is at it, with no event open; called on its thread, kvm->srcu
+ *	held
+ * @gpa: where
+ *
+ * Where the CPU or KVM has something to do behind whatever instruction it is, or before
+ * it, it has to be executed. ENDBR does something where CET is on.
+ *
+ * Return: true if it was one, and RIP is behind it.
+ */
+bool kvmi_insn_pass_nop(struct kvmi_vcpu *kv, gpa_t gpa)
+{
+	struct kvm_vcpu *vcpu = kv->vcpu;
+	struct kvm_vcpu_arch *arch = &vcpu->arch;
+	u8 insn[8] __aligned(8);
+	int len;
+
+	if (arch->interrupt.injected || arch->nmi_injected || arch->exception.injected ||
+	    arch->exception.pending || vcpu->guest_debug || !kvmi_regs_64bit(vcpu) ||
+	    (kvm_call(kvm_get_rflags)(vcpu) & (X86_EFLAGS_TF | X86_EFLAGS_RF)) ||
+	    kvm_orig(get_interrupt_shadow)(vcpu))
+		return false;
+	if (offset_in_page(gpa) > PAGE_SIZE - sizeof(insn) ||
+	    kvm_call(kvm_vcpu_read_guest)(vcpu, gpa, insn, sizeof(insn)))
+		return false;
+	/* ENDBR64 */
+	if (insn[0] == 0xf3 && insn[1] == 0x0f && insn[2] == 0x1e && insn[3] == 0xfa)
+		len = kvmi_regs_cr4(vcpu) & X86_CR4_CET ? 0 : 4;
+	else
+		len = kvmi_insn_nop_len(insn);
+	if (!len)
+		return false;
+	kvmi_reg_write(vcpu, VCPU_REGS_RIP, kvmi_regs_rip(vcpu) + len);
+	return true;
+}
+
+/**
  * kvmi_insn_in_view - does its view let a vCPU execute the next instruction?
  * @kv: the vCPU; called on its thread, kvm->srcu held
  *

@@ -358,7 +358,7 @@ int kvmi_breakpoints_add(struct kvmi_breakpoints *set, uint64_t gpa)
  * @gpa: guest-physical address of the first byte of an instruction
  *
  * It is no event: the kernel counts it and has the instruction executed, which takes
- * the vCPU two exits.
+ * the vCPU one exit or two.
  *
  * Return: as kvmi_breakpoints_add().
  */

@@ -1849,7 +1849,8 @@ struct kvmi_watch_bytes {
  * KVMI_EVENT_BREAKPOINT enabled in any mode, has an event with KVMI_BREAKPOINT_F_SET, or
  * none with KVMI_BREAKPOINT_COUNT, and unless the answer is another one executes the
  * instruction that the default view has there, without another vCPU missing the
- * breakpoint meanwhile. If that is a breakpoint too, it is the guest's.
+ * breakpoint meanwhile. If that is a breakpoint too, it is the guest's. Where the vCPU
+ * is taken to the view in order to execute it (KVMI_VIEW_LINK), that is the event.
  *
  * Set it before the breakpoint is in the page, and clear it after it is out: the kernel
  * executes anew what a vCPU has met as a breakpoint and is none any more. EEXIST: it is
