@@ -607,16 +607,21 @@ static uint64_t minimal_cost(struct bench_vm *b)
 	return cost / 2;
 }
 
-/* The page is shown and hidden again, where that takes two views, too. */
-static uint64_t breakpoint_cost(struct bench_vm *b, bool sync)
+#define RET	"\xc3\0\0\0\0\0\0"
+#define NOP_RET	"\x0f\x1f\x44\0\0\xc3\0"
+
+/*
+ * With the page shown and hidden again, where that takes two views. A RET has to be
+ * executed, and leads off the page; a NOP, as functions begin with, is passed.
+ */
+static uint64_t breakpoint_cost(struct bench_vm *b, const char *code, bool sync)
 {
 	struct kvmi_vm *kv = tool_attach(b->vm);
 	struct kvmi_breakpoints *set;
 	struct kvmi_reply reply;
 	uint64_t cost, hits;
 
-	/* RET */
-	*(uint8_t *)vmm_gpa(b->vm, b->target) = 0xc3;
+	memcpy(vmm_gpa(b->vm, b->target), code, 8);
 	kvmi_reply_init(&reply, KVMI_ACTION_CONTINUE);
 	KTAP_LIB_OK(kvmi_breakpoints_open(kv, &set));
 	if (sync)
@@ -1217,9 +1222,13 @@ int main(void)
 	figure("event_write_faststep", write_faststep_cost(&b),
 	       "event_cpuid_sync_poll", poll_cost);
 
-	figure("breakpoint_counted", breakpoint_cost(&b, false), "exit_minimal",
+	figure("breakpoint_counted", breakpoint_cost(&b, RET, false), "exit_minimal",
 	       minimal);
-	figure("breakpoint_sync_poll", breakpoint_cost(&b, true),
+	figure("breakpoint_sync_poll", breakpoint_cost(&b, RET, true),
+	       "event_cpuid_sync_poll", poll_cost);
+	figure("breakpoint_nop_counted", breakpoint_cost(&b, NOP_RET, false),
+	       "exit_minimal", minimal);
+	figure("breakpoint_nop_sync_poll", breakpoint_cost(&b, NOP_RET, true),
 	       "event_cpuid_sync_poll", poll_cost);
 
 	every_kind(&b, nomodule);

@@ -340,6 +340,145 @@ KTAP_CASE_SMP(across_pages, "E8 V3")
 	vmm_destroy(vm);
 }
 
+/* Behind each that does nothing, and behind one that is not among them. */
+static const struct nop {
+	const char *name;
+	uint8_t len, code[12];
+} nops[] = {
+	{ "nop", 1, { 0x90 } },
+	{ "nop 2", 2, { 0x66, 0x90 } },
+	{ "nop 3", 3, { 0x0f, 0x1f, 0x00 } },
+	{ "nop 4", 4, { 0x0f, 0x1f, 0x40, 0x00 } },
+	{ "nop 5", 5, { 0x0f, 0x1f, 0x44, 0x00, 0x00 } },
+	{ "nop 6", 6, { 0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00 } },
+	{ "nop 7", 7, { 0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00 } },
+	{ "nop 8", 8, { 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00 } },
+	{ "nop 9", 9, { 0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00 } },
+	{ "nop 10", 10, { 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00 } },
+	{ "nop modrm", 3, { 0x0f, 0x1f, 0xc7 } },
+	{ "endbr64", 4, { 0xf3, 0x0f, 0x1e, 0xfa } },
+	{ "pause", 2, { 0xf3, 0x90 } },
+	{ "xchg", 2, { 0x41, 0x90 } },
+};
+
+/* NOP; lea 1(%rdi), %rax; RET */
+static void put_nop(struct vmm *vm, uint64_t gpa, const struct nop *nop)
+{
+	static const uint8_t rest[] = { 0x48, 0x8d, 0x47, 0x01, 0xc3 };
+
+	memcpy(vmm_gpa(vm, gpa), nop->code, nop->len);
+	memcpy(vmm_gpa(vm, gpa + nop->len), rest, sizeof(rest));
+}
+
+KTAP_CASE_SMP(nops_passed, "E8 V3 V4")
+{
+	enum { N = 7, NR = sizeof(nops) / sizeof(nops[0]) };
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t page = vmm_alloc_pages(vm, 2), fn;
+	struct kvmi_breakpoints *set;
+	int i;
+
+	KTAP_LIB_OK(kvmi_breakpoints_open(kv, &set));
+	/* What the VMM writes, nobody is told. */
+	for (i = 0; i < NR; i++)
+		put_nop(vm, page + i * 32, &nops[i]);
+	for (i = 0; i < NR; i++) {
+		fn = page + i * 32;
+		KTAP_LIB_OK(kvmi_breakpoints_count(set, fn));
+		KTAP_EQ(run(kv, set, vm, call_n, fn, N, 0, 0, N), 0);
+		KTAP_EQ(hits_of(set, fn), N * nr_vcpus);
+		KTAP_LIB_OK(kvmi_breakpoints_remove(set, fn));
+		KTAP_LIB_OK(kvmi_breakpoints_add(set, fn));
+		KTAP_EQ(run(kv, set, vm, call_n, fn, N, 0, fn, N), N * nr_vcpus);
+		KTAP_EQ(hits_of(set, fn), N * nr_vcpus);
+	}
+	/* At the end of a page, as much of it as has room. */
+	for (i = 0; i < NR; i++) {
+		fn = page + 2 * PAGE - nops[i].len - 5;
+		put_nop(vm, fn, &nops[i]);
+		KTAP_LIB_OK(kvmi_breakpoints_count(set, fn));
+		KTAP_EQ(run(kv, set, vm, call_n, fn, N, 0, 0, N), 0);
+		KTAP_EQ(hits_of(set, fn), N * nr_vcpus);
+		KTAP_LIB_OK(kvmi_breakpoints_remove(set, fn));
+	}
+	tool_check_views(kv);
+	kvmi_breakpoints_close(set);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* The guest's own TF traps behind what is passed as behind everything. */
+static __guest void go_on(__attribute__((unused)) struct guest_regs *regs)
+{
+}
+
+static __guest uint64_t call_trapped(uint64_t fn)
+{
+	struct guest_cpu *cpu = guest_cpu();
+	uint64_t before = GUEST_READ(uint64_t, &cpu->count[1]);
+
+	asm volatile("pushfq\n\torl $0x100, (%%rsp)\n\tpopfq\n\t"
+		     "call *%0\n\t"
+		     "pushfq\n\tandl $~0x100, (%%rsp)\n\tpopfq"
+		     : : "r" (fn), "D" (1UL) : "rax", "memory", "cc");
+	return GUEST_READ(uint64_t, &cpu->count[1]) - before;
+}
+
+KTAP_CASE_SMP(traced_by_the_guest, "E8 E6 V3")
+{
+	static const int at[] = { 0, 5, 9 };
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t fn = vmm_alloc_pages(vm, 1), traps;
+	struct kvmi_breakpoints *set;
+	int i;
+
+	for (i = 0; i < nr_vcpus; i++)
+		vm->vcpu[i].cpu->handler[1] = go_on;
+	put_nop(vm, fn, &nops[4]);
+	KTAP_LIB_OK(kvmi_breakpoints_open(kv, &set));
+	vmm_vcpu_set_entry(vm, 0, call_trapped, fn, 0, 0);
+	traps = vmm_vcpu_run_done(vm, 0);
+	KTAP_GE(traps, 6);
+	for (i = 0; i < 3; i++) {
+		KTAP_LIB_OK(kvmi_breakpoints_count(set, fn + at[i]));
+		KTAP_EQ(run(kv, set, vm, call_trapped, fn, 0, 0, 0, traps), 0);
+	}
+	KTAP_EQ(hits_of(set, fn), 3 * nr_vcpus);
+	KTAP_EQ(hits_of(set, fn + 5), 2 * nr_vcpus);
+	KTAP_EQ(hits_of(set, fn + 9), nr_vcpus);
+	kvmi_breakpoints_close(set);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
+/* An instruction that goes on where, at the same offset, another page has one. */
+KTAP_CASE_SMP(begins_on_the_page_before, "E8 V3")
+{
+	/* lea 1(%rdi), %rax; ret */
+	static const uint8_t code[] = { 0x48, 0x8d, 0x47, 0x01, 0xc3 };
+	enum { N = 10 };
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t page = vmm_alloc_pages(vm, 2), fn = page + PAGE - 2;
+	struct kvmi_breakpoints *set;
+
+	memcpy(vmm_gpa(vm, fn), code, sizeof(code));
+	KTAP_LIB_OK(kvmi_breakpoints_open(kv, &set));
+	KTAP_LIB_OK(kvmi_breakpoints_count(set, fn + PAGE));
+	KTAP_EQ(run(kv, set, vm, call_n, fn, N, 0, 0, N), 0);
+	KTAP_EQ(hits_of(set, fn + PAGE), 0);
+	/* Its second byte's page has one, too, and the first's. */
+	KTAP_LIB_OK(kvmi_breakpoints_count(set, fn));
+	KTAP_EQ(run(kv, set, vm, call_n, fn, N, 0, 0, N), 0);
+	KTAP_EQ(hits_of(set, fn), N * nr_vcpus);
+	KTAP_EQ(hits_of(set, fn + PAGE), 0);
+	kvmi_breakpoints_close(set);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 /* Thousands, added and removed; and a session that ends with them in place. */
 KTAP_CASE(thousands, "E8 V3 V4 D1")
 {
