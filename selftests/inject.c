@@ -30,6 +30,7 @@
 static volatile uint64_t seen_error[GUEST_MAX_VCPUS][32];
 static volatile uint64_t seen_cr2[GUEST_MAX_VCPUS];
 static volatile uint64_t seen_rip[GUEST_MAX_VCPUS];
+static volatile uint64_t seen[GUEST_MAX_VCPUS];
 
 static __guest void note(struct guest_regs *regs)
 {
@@ -39,6 +40,8 @@ static __guest void note(struct guest_regs *regs)
 	seen_rip[id] = regs->rip;
 	if (regs->vector == PF_VECTOR)
 		seen_cr2[id] = guest_read_cr2();
+	/* All of it is there. */
+	seen[id]++;
 }
 
 static void handle_all(struct vmm *vm)
@@ -69,6 +72,17 @@ static void wait_count(struct vmm *vm, int vcpu, int vector, uint64_t n)
 		usleep(1000);
 	}
 	KTAP_EQ(*count(vm, vcpu, vector), n);
+}
+
+/* A handler counts first, and may be stopped before it has noted the rest. */
+static void wait_seen(struct vmm *vm, int vcpu, uint64_t n)
+{
+	int ms;
+
+	for (ms = 0; (*vmm_guest_ptr(vm, seen))[vcpu] < n; ms++) {
+		KTAP_ASSERT(ms < TOOL_PATIENCE);
+		usleep(1000);
+	}
 }
 
 static struct kvmi_x86_injection exception(uint32_t vector, uint32_t error,
@@ -150,6 +164,7 @@ KTAP_CASE_SMP(each_exception, "A4")
 		KTAP_EQ(inj->vector, v);
 		KTAP_EQ(inj->error, what.error);
 		wait_count(vm, last, v, 1);
+		wait_seen(vm, last, i + 1);
 		KTAP_EQ((*vmm_guest_ptr(vm, seen_rip))[last], inj->pc);
 		KTAP_EQ((*vmm_guest_ptr(vm, seen_error))[last][v], what.error);
 		if (v == 14)
