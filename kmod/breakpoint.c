@@ -225,7 +225,7 @@ int kvmi_breakpoint_over(struct kvmi_vcpu *kv, struct kvmi_exit *ex)
 
 	kvmi_step_start(kv, KVMI_STEP_FAST);
 	rcu_read_lock();
-	tree = xa_load(&kv->vm->views, kv->view);
+	tree = kvmi_view_now(kv);
 	if (tree)
 		kv->step.off = READ_ONCE(tree->link);
 	rcu_read_unlock();

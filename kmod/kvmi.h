@@ -694,6 +694,10 @@ struct kvmi_job {
  * @home: the view that it is back on after the step in progress (aside.c);
  *	KVMI_VIEW_ALL: it is not away. The vCPU's.
  * @aside: its aside, or NULL; made by the vCPU
+ * @seen: the view as it was last looked up by the vCPU's thread, see kvmi_view_now()
+ * @seen.tree: found; NULL: none
+ * @seen.id: for this id
+ * @seen.gone: at this kvmi_vm.views_gone
  * @link: how it has last gone over to another view (KVMI_VIEW_LINK); the vCPU's
  * @link.rip: for which instruction
  * @link.to: id of the view; 0: it has not
@@ -794,6 +798,11 @@ struct kvmi_vcpu {
 	u32 view;
 	u32 home;
 	struct kvmi_tree *aside;
+	struct {
+		struct kvmi_tree *tree;
+		u32 id;
+		u64 gone;
+	} seen;
 	struct {
 		u64 rip;
 		u32 to;
@@ -933,6 +942,7 @@ struct kvmi_vcpu {
  * @view_lock: the views' tables
  * @views: struct kvmi_tree by id
  * @nr_views: of them
+ * @views_gone: how many were destroyed
  * @aliases: struct kvmi_alias of pages of the guest, by source; @view_lock
  * @own: struct kvmi_own by number; changed under @lock
  * @nr_own: of them
@@ -999,6 +1009,7 @@ struct kvmi_vm {
 	spinlock_t view_lock;			/* the views' tables */
 	struct xarray views;
 	u32 nr_views;
+	u64 views_gone;
 	struct rb_root aliases;
 	struct xarray own;
 	u32 nr_own;
@@ -1533,6 +1544,27 @@ int kvmi_view_access_set(struct kvmi_vm *vm, struct kvmi_access *args);
 int kvmi_view_access_get(struct kvmi_vm *vm, struct kvmi_access *args);
 void kvmi_view_enter(struct kvmi_vcpu *kv, u32 id);
 bool kvmi_view_exists(struct kvmi_vm *vm, u32 id);
+struct kvmi_tree *kvmi_view_search(struct kvmi_vcpu *kv);
+
+/**
+ * kvmi_view_now - the view that a vCPU is on
+ * @kv: the vCPU; called on its thread, under RCU
+ *
+ * Most look for the one that they have found last. That may be no more: but who has
+ * taken it out says so, and then waits for those that have not heard it.
+ *
+ * Return: NULL if it is the default view, or one that is gone.
+ */
+static inline struct kvmi_tree *kvmi_view_now(struct kvmi_vcpu *kv)
+{
+	/* Pairs with kvmi_view_free(). */
+	u64 gone = smp_load_acquire(&kv->vm->views_gone);
+
+	if (likely(kv->seen.id == READ_ONCE(kv->view) && kv->seen.gone == gone))
+		return kv->seen.tree;
+	return kvmi_view_search(kv);
+}
+
 hpa_t kvmi_view_root(struct kvmi_vcpu *kv, int root_level);
 int kvmi_view_fault(struct kvmi_vcpu *kv, fastpath_t fastpath,
 		    struct kvmi_exit *ex);

@@ -245,14 +245,14 @@ struct kvmi_alias *kvmi_alias_find(struct kvmi_tree *tree, gfn_t gfn)
 
 /**
  * kvmi_alias_shown - does a vCPU's view show another page in the place of one?
- * @kv: the vCPU; under RCU
+ * @kv: the vCPU; called on its thread, under RCU
  * @gfn: guest frame number
  *
  * Return: true if so.
  */
 bool kvmi_alias_shown(struct kvmi_vcpu *kv, gfn_t gfn)
 {
-	struct kvmi_tree *tree = xa_load(&kv->vm->views, kv->view);
+	struct kvmi_tree *tree = kvmi_view_now(kv);
 
 	return tree && kvmi_alias_find(tree, gfn);
 }

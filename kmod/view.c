@@ -59,8 +59,18 @@ static u32 kvmi_view_rights(struct kvmi_tree *tree, u8 page)
 	       page & KVMI_ACCESS_RWX : tree->default_access;
 }
 
+static u8 kvmi_view_page_there(struct kvmi_tree *tree, gfn_t gfn);
+
 /* KVMI_PAGE_* of a page in a view; under RCU. */
-static u8 kvmi_view_page(struct kvmi_tree *tree, gfn_t gfn)
+static inline u8 kvmi_view_page(struct kvmi_tree *tree, gfn_t gfn)
+{
+	/* Most views say nothing of most pages, and some of none. */
+	if (xa_empty(&tree->blocks) && likely(!tree->aside))
+		return 0;
+	return kvmi_view_page_there(tree, gfn);
+}
+
+static u8 kvmi_view_page_there(struct kvmi_tree *tree, gfn_t gfn)
 {
 	struct kvmi_tree *base;
 	u8 *block;
@@ -75,7 +85,6 @@ static u8 kvmi_view_page(struct kvmi_tree *tree, gfn_t gfn)
 		return kvmi_aside_page(tree, gfn, page);
 	}
 	block = xa_load(&tree->blocks, gfn >> BLOCK_SHIFT);
-
 	return block ? READ_ONCE(block[gfn & (BLOCK_PAGES - 1)]) : 0;
 }
 
@@ -192,15 +201,34 @@ void kvmi_view_enter(struct kvmi_vcpu *kv, u32 id)
 }
 
 /**
+ * kvmi_view_search - kvmi_view_now(), where it is another one than last time
+ * @kv: the vCPU; called on its thread, under RCU
+ *
+ * Return: NULL if there is none.
+ */
+struct kvmi_tree *kvmi_view_search(struct kvmi_vcpu *kv)
+{
+	/* Before the search: what goes while that lasts is searched for anew. */
+	u64 gone = smp_load_acquire(&kv->vm->views_gone);
+	struct kvmi_tree *tree = xa_load(&kv->vm->views, kv->view);
+
+	/* One that is not there may come. */
+	kv->seen.tree = tree;
+	kv->seen.id = tree ? kv->view : KVMI_VIEW_DEFAULT;
+	kv->seen.gone = gone;
+	return tree;
+}
+
+/**
  * kvmi_view_root - the root that a vCPU is to run on
- * @kv: the vCPU; under RCU
+ * @kv: the vCPU; called on its thread, under RCU
  * @root_level: that KVM uses
  *
  * Return: INVALID_PAGE for KVM's own.
  */
 hpa_t kvmi_view_root(struct kvmi_vcpu *kv, int root_level)
 {
-	struct kvmi_tree *tree = xa_load(&kv->vm->views, READ_ONCE(kv->view));
+	struct kvmi_tree *tree = kvmi_view_now(kv);
 
 	if (!tree || WARN_ON_ONCE(tree->level != root_level))
 		return INVALID_PAGE;
@@ -341,6 +369,8 @@ static void kvmi_view_free(struct kvmi_vm *vm, struct kvmi_tree *tree)
 
 	spin_lock(&vm->view_lock);
 	xa_erase(&vm->views, tree->id);
+	/* Pairs with kvmi_view_now() and kvmi_view_search(): not to be found by then. */
+	smp_store_release(&vm->views_gone, vm->views_gone + 1);
 	/* The number may become another one's. */
 	xa_for_each(&vm->views, i, other)
 		if (other->link == tree->id)
@@ -813,7 +843,7 @@ static int kvmi_view_level(struct kvmi_tree *tree, gfn_t gfn, int level)
 	unsigned long i;
 
 	/* What an aside maps now, it is not to map by then. */
-	if (tree->aside)
+	if (level == 1 || tree->aside)
 		return 1;
 
 	if (level > 2) {
@@ -828,16 +858,21 @@ static int kvmi_view_level(struct kvmi_tree *tree, gfn_t gfn, int level)
 	return level;
 }
 
-/* Copy KVM's leaf into the view; both locks held. Return: flush needed. */
+/*
+ * Copy KVM's leaf into the view, where the page has @page; both locks held. Return:
+ * flush needed.
+ */
 static bool kvmi_view_copy(struct kvmi_vcpu *kv, struct kvmi_tree *tree,
-			   gfn_t gfn, struct kvmi_tdp_leaf *leaf)
+			   gfn_t gfn, u8 page, struct kvmi_tdp_leaf *leaf)
 {
 	int level = kvmi_view_level(tree, gfn, leaf->level);
+	u64 spte = leaf->spte;
 	bool flush = false;
-	u64 spte;
+	u64 now;
 
-	spte = kvmi_tdp_small(leaf->spte, gfn, leaf->level, level);
-	spte = kvmi_ops->spte_restrict(spte, kvmi_view_access(tree, gfn));
+	if (level < leaf->level)
+		spte = kvmi_tdp_small(spte, gfn, leaf->level, level);
+	spte = kvmi_ops->spte_restrict(spte, kvmi_view_rights(tree, page));
 	if (!spte)
 		return false;
 	kvmi_tdp_map(tree, &kv->tdp, gfn, spte, level, leaf->nonleaf, &flush);
@@ -847,44 +882,59 @@ static bool kvmi_view_copy(struct kvmi_vcpu *kv, struct kvmi_tree *tree,
 	 * and dirty bits are the CPU's.
 	 */
 	smp_mb();
-	if ((READ_ONCE(*leaf->sptep) ^ leaf->spte) & ~kvmi_tdp_used(true))
+	now = READ_ONCE(*leaf->sptep);
+	if (unlikely(now != leaf->spte) && ((now ^ leaf->spte) & ~kvmi_tdp_used(true)))
 		flush |= kvmi_tdp_zap(tree, gfn, gfn + 1);
 	return flush;
+}
+
+/* What KVM maps, if that lets the guest do @access. kvm->mmu_lock held, and RCU. */
+static bool kvmi_view_source(struct kvm_vcpu *vcpu, gfn_t gfn, u32 access,
+			     struct kvmi_tdp_leaf *leaf)
+{
+	struct kvm_mmu *mmu = vcpu->arch.mmu;
+
+	return VALID_PAGE(mmu->root.hpa) &&
+	       kvmi_tdp_lookup(mmu->root.hpa, mmu->root_role.level, gfn, leaf) &&
+	       (!access || !(access & ~kvmi_ops->spte_access(leaf->spte)));
 }
 
 /*
  * Copy what KVM maps, if that lets the guest do at least what it has tried. Return:
  * true if so.
+ *
+ * vCPUs that fault at the same time wait for each other while the copy is made; the
+ * search in KVM's tables, and that in vain, is each one's own.
  */
 static bool kvmi_view_fill(struct kvmi_vcpu *kv, gfn_t gfn, u32 access)
 {
-	struct kvm_vcpu *vcpu = kv->vcpu;
 	struct kvmi_vm *vm = kv->vm;
-	struct kvm *kvm = vcpu->kvm;
+	struct kvm *kvm = kv->vcpu->kvm;
 	struct kvmi_tdp_leaf leaf;
 	struct kvmi_tree *tree;
-	bool there = false;
 	bool flush = false;
-	hpa_t root;
+	bool there;
+	u8 page;
 
-	if (kvmi_tdp_topup(&kv->tdp))
+	if (unlikely(kv->tdp.nr < KVMI_TDP_CACHE) && kvmi_tdp_topup(&kv->tdp))
 		return false;
 
 	rcu_read_lock();
 	read_lock(&kvm->mmu_lock);
+	there = kvmi_view_source(kv->vcpu, gfn, access, &leaf);
+	if (!there)
+		goto out;
 	spin_lock(&vm->view_lock);
-	root = vcpu->arch.mmu->root.hpa;
-	tree = xa_load(&vm->views, kv->view);
+	tree = kvmi_view_now(kv);
 	/* Since it was looked at, it may have become another page's place. */
-	if (tree && VALID_PAGE(root) &&
-	    !(kvmi_view_page(tree, gfn) & KVMI_PAGE_ALIAS) &&
-	    kvmi_tdp_lookup(root, vcpu->arch.mmu->root_role.level, gfn, &leaf))
-		there = !(access & ~kvmi_ops->spte_access(leaf.spte));
+	page = tree ? kvmi_view_page(tree, gfn) : KVMI_PAGE_ALIAS;
+	there = !(page & KVMI_PAGE_ALIAS);
 	if (there)
-		flush = kvmi_view_copy(kv, tree, gfn, &leaf);
+		flush = kvmi_view_copy(kv, tree, gfn, page, &leaf);
 	spin_unlock(&vm->view_lock);
 	if (flush)
 		kvm_call(kvm_flush_remote_tlbs)(kvm);
+out:
 	read_unlock(&kvm->mmu_lock);
 	rcu_read_unlock();
 	return there;
@@ -1025,6 +1075,27 @@ static int kvmi_view_fault_walk(struct kvmi_vcpu *kv, gfn_t gfn)
 	return 1;
 }
 
+/* The view allows what it does not map yet. */
+static int kvmi_view_fault_fill(struct kvmi_vcpu *kv, fastpath_t fastpath, gfn_t gfn,
+				u32 access)
+{
+	int ret;
+
+	/*
+	 * KVM would take a fault that it has no need of as a reason to map the page
+	 * writable, and log it as dirty.
+	 */
+	if (kvmi_view_fill(kv, gfn, access)) {
+		kvm_orig(handle_exit)(kv->vcpu, EXIT_FASTPATH_EXIT_HANDLED);
+		kvmi_hot(fault_done)(kv);
+		return 1;
+	}
+	ret = kvm_orig(handle_exit)(kv->vcpu, fastpath);
+	if (ret > 0)
+		kvmi_view_fill(kv, gfn, 0);
+	return ret;
+}
+
 /**
  * kvmi_view_fault - a fault of a vCPU on a view
  * @kv: the vCPU; called on its thread, kvm->srcu held
@@ -1038,11 +1109,11 @@ int kvmi_view_fault(struct kvmi_vcpu *kv, fastpath_t fastpath,
 {
 	struct kvmi_ev_access *ev = &ex->payload.access;
 	gfn_t gfn = ev->gpa >> PAGE_SHIFT;
+	struct kvmi_tree *tree, *base;
 	u32 allowed = KVMI_ACCESS_RWX;
-	struct kvmi_tree *tree;
 	bool walks = false;
-	bool lost = false;
-	bool kept = false;
+	bool lost;
+	bool kept;
 	u32 link = 0;
 	u32 before;
 	bool told;
@@ -1050,19 +1121,25 @@ int kvmi_view_fault(struct kvmi_vcpu *kv, fastpath_t fastpath,
 	int ret;
 
 	rcu_read_lock();
-	tree = xa_load(&kv->vm->views, kv->view);
+	tree = kvmi_view_now(kv);
 	if (tree) {
 		page = kvmi_view_page(tree, gfn);
 		allowed = kvmi_view_rights(tree, page);
-		if (ev->flags & KVMI_ACCESS_F_WALK)
-			walks = kvmi_view_base(tree)->flags &
-				KVMI_VIEW_F_NO_WALKS;
-		lost = tree->aside && !READ_ONCE(tree->base);
-		kept = kvmi_view_base(tree)->undo &&
-		       kvmi_view_untouched(kvmi_view_base(tree), gfn);
-		if (ev->access == KVMI_ACCESS_X && !(allowed & KVMI_ACCESS_X))
-			link = kvmi_view_linked(kv->vm, tree, gfn);
 	}
+	if (!tree || (!(ev->access & ~allowed) && !tree->aside &&
+		      !(page & ~(KVMI_PAGE_SET | KVMI_ACCESS_RWX)))) {
+		rcu_read_unlock();
+		return kvmi_view_fault_fill(kv, fastpath, gfn, ev->access);
+	}
+	base = READ_ONCE(tree->base);
+	lost = tree->aside && !base;
+	if (!base)
+		base = tree;
+	if (ev->flags & KVMI_ACCESS_F_WALK)
+		walks = base->flags & KVMI_VIEW_F_NO_WALKS;
+	kept = base->undo && kvmi_view_untouched(base, gfn);
+	if (ev->access == KVMI_ACCESS_X && !(allowed & KVMI_ACCESS_X))
+		link = kvmi_view_linked(kv->vm, tree, gfn);
 	rcu_read_unlock();
 	if (unlikely(lost))
 		return kvmi_view_fault_lost(kv);
@@ -1093,22 +1170,8 @@ int kvmi_view_fault(struct kvmi_vcpu *kv, fastpath_t fastpath,
 		if (ret != -EACCES)
 			return ret;
 	}
-	if (!(ev->access & ~allowed)) {
-		/*
-		 * KVM would take a fault that it has no need of as a reason to
-		 * map the page writable, and log it as dirty.
-		 */
-		if (kvmi_view_fill(kv, gfn, ev->access)) {
-			kvm_orig(handle_exit)(kv->vcpu,
-					      EXIT_FASTPATH_EXIT_HANDLED);
-			kvmi_hot(fault_done)(kv);
-			return 1;
-		}
-		ret = kvm_orig(handle_exit)(kv->vcpu, fastpath);
-		if (ret > 0)
-			kvmi_view_fill(kv, gfn, 0);
-		return ret;
-	}
+	if (!(ev->access & ~allowed))
+		return kvmi_view_fault_fill(kv, fastpath, gfn, ev->access);
 
 	ev->allowed = allowed;
 	ev->old_value = 0;

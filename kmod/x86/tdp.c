@@ -136,25 +136,26 @@ int kvmi_tdp_root(struct kvm *kvm, hpa_t *root)
 bool kvmi_tdp_lookup(hpa_t root, int level, gfn_t gfn,
 		     struct kvmi_tdp_leaf *leaf)
 {
+	unsigned int shift = (level - 1) * 9;
+	u64 *sptep, entry, top = 0;
 	u64 *table = __va(__sme_clr(root));
-	u64 entry;
 
-	leaf->nonleaf = 0;
-	for (;; level--) {
-		leaf->sptep = &table[kvmi_tdp_index(gfn, level)];
-		entry = READ_ONCE(*leaf->sptep);
+	for (;; shift -= 9) {
+		sptep = &table[gfn >> shift & (PTE_COUNT - 1)];
+		entry = READ_ONCE(*sptep);
 		if (!(entry & SPTE_PRESENT))
 			return false;
-		if (level == 1 || (entry & PTE_LARGE))
+		if (!shift || (entry & PTE_LARGE))
 			break;
-		if (!leaf->nonleaf)
-			leaf->nonleaf = entry & ~PTE_ADDR_MASK;
-		/* With memory encryption, the C-bit is part of the address. */
-		leaf->nonleaf |= entry & sme_me_mask;
+		if (!top)
+			top = entry;
 		table = kvmi_tdp_table(entry);
 	}
 	leaf->spte = entry;
-	leaf->level = level;
+	leaf->sptep = sptep;
+	leaf->level = shift / 9 + 1;
+	/* With memory encryption, the C-bit is part of the address. */
+	leaf->nonleaf = top & (~PTE_ADDR_MASK | sme_me_mask);
 	return true;
 }
 
@@ -266,14 +267,15 @@ u64 kvmi_tdp_small(u64 spte, gfn_t gfn, int from, int to)
 void kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
 		  gfn_t gfn, u64 spte, int level, u64 nonleaf, bool *flush)
 {
+	unsigned int shift = (view->level - 1) * 9;
 	u64 *table = view->root;
 	u64 *entry;
 	u64 *next;
 	u64 old;
 	int l;
 
-	for (l = view->level; ; l--) {
-		entry = &table[kvmi_tdp_index(gfn, l)];
+	for (l = view->level; ; l--, shift -= 9) {
+		entry = &table[gfn >> shift & (PTE_COUNT - 1)];
 		if (l == level) {
 			if (l == 1 || !*entry || (*entry & PTE_LARGE))
 				break;
@@ -296,7 +298,8 @@ void kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
 
 	spte |= VIEW_PRESENT;
 	/* Another vCPU was here before. */
-	if (!((READ_ONCE(*entry) ^ spte) & ~kvmi_tdp_used(true)))
+	old = READ_ONCE(*entry);
+	if (old && !((old ^ spte) & ~kvmi_tdp_used(true)))
 		return;
 	/*
 	 * In one go: others that execute by what stood there would fault, replace
