@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Attaching and letting go, and that nothing is left of it. */
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -412,7 +413,7 @@ KTAP_CASE_TIME(many_reloads, "D1", 300)
 {
 	struct vmm *vm = vmm_create(2, VMM_F_IRQCHIP);
 	struct kvmi_vm *kv;
-	int i;
+	int i, ms;
 
 	if (access(module_path(), R_OK))
 		ktap_skip("no module to load at %s; set KVMI_KO",
@@ -424,7 +425,11 @@ KTAP_CASE_TIME(many_reloads, "D1", 300)
 			everything(kv, KVMI_MODE_ASYNC);
 			kvmi_vm_close(kv);
 		}
-		KTAP_OK(module_remove());
+		/* A vCPU's thread that was preempted may be about to let go of it. */
+		for (ms = 0; module_remove(); ms++) {
+			KTAP_ASSERT(errno == EWOULDBLOCK && ms < TOOL_PATIENCE);
+			tool_msleep(1);
+		}
 		KTAP_OK(module_insert());
 	}
 	vmm_worker_check(vm, 20);

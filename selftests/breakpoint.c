@@ -201,7 +201,15 @@ KTAP_CASE_SMP(put_and_taken_away, "E8 V3 V4")
 	KTAP_LIB_OK(kvmi_breakpoints_count(set, other_at));
 	for (i = 0; i < nr_vcpus; i++)
 		vmm_vcpu_set_entry(vm, i, call_n, fn, N, 0);
+	/* However late this thread is later on, this one is hit. */
+	KTAP_LIB_OK(kvmi_breakpoints_count(set, fn));
 	vmm_start_all(vm);
+	for (n = 0; !hits_of(set, fn); n++) {
+		KTAP_LE(n, TOOL_PATIENCE);
+		tool_msleep(1);
+	}
+	hits = hits_of(set, fn);
+	KTAP_LIB_OK(kvmi_breakpoints_remove(set, fn));
 	for (n = 0; n < TIMES; n++) {
 		KTAP_LIB_OK(kvmi_breakpoints_count(set, fn));
 		if (n % 10 == 0)

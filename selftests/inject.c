@@ -631,6 +631,7 @@ KTAP_CASE_SMP(halted, "A4")
 	struct kvmi_x86_injection all[] = {
 		interrupt(IRQ_VECTOR), nmi(), exception(UD_VECTOR, 0, 0)
 	};
+	static const int vectors[] = { IRQ_VECTOR, NMI_VECTOR };
 	struct kvmi_vcpu_info info;
 	int i, k, ms;
 
@@ -640,14 +641,16 @@ KTAP_CASE_SMP(halted, "A4")
 	vmm_start_all(vm);
 	for (k = 0; k < 3; k++) {
 		for (i = 0; i < nr_vcpus; i++) {
+			/* Woken from the last one, or this finds it still halted there. */
+			if (k)
+				wait_count(vm, i, vectors[k - 1], 1);
 			for (ms = 0; ms < TOOL_PATIENCE; ms++) {
 				KTAP_LIB_OK(kvmi_vcpu_get_info(kv, i, &info));
 				if (info.out_state == KVMI_VCPU_HALTED)
 					break;
 				usleep(1000);
 			}
-			/* Not between the handler and the next HLT. */
-			tool_msleep(20);
+			KTAP_EQ(info.out_state, KVMI_VCPU_HALTED);
 			KTAP_LIB_OK(kvmi_vcpu_inject(kv, i, &all[k], NULL));
 		}
 	}

@@ -368,12 +368,15 @@ static void enough(const struct tally *t, const struct want *w)
 static void serve(struct vmm *vm, struct kvmi_vm *kv, struct tally *t)
 {
 	const struct kvmi_event *ev;
+	bool running;
 	int ret;
 
 	for (;;) {
+		/* Before it is waited: it may post its last and end behind that. */
+		running = vmm_vcpu_running(vm, 0);
 		ret = kvmi_event_wait(kv, &ev, 20);
 		KTAP_ASSERT(ret >= 0, "%s", kvmi_error_message());
-		if (!ret && !vmm_vcpu_running(vm, 0))
+		if (!ret && !running)
 			return;
 		if (!ret)
 			continue;

@@ -506,12 +506,15 @@ static unsigned int serve(struct nest *n, struct kvmi_vm *kv, unsigned int *step
 {
 	const struct kvmi_event *ev;
 	unsigned int entries = 0;
+	bool running;
 	int ret;
 
 	for (;;) {
+		/* Before it is waited: it may post its last and end behind that. */
+		running = vmm_vcpu_running(n->vm, 0);
 		ret = kvmi_event_wait(kv, &ev, 20);
 		KTAP_ASSERT(ret >= 0, "%s", kvmi_error_message());
-		if (!ret && !vmm_vcpu_running(n->vm, 0))
+		if (!ret && !running)
 			break;
 		if (!ret)
 			continue;

@@ -642,6 +642,8 @@ KTAP_CASE_SMP(two_threads, "V3 V4")
 			free(vmm_slot_dirty_log(vm, 0));
 		tool_msleep(5);
 	}
+	for (n = 0; !weather.rounds && n < TOOL_PATIENCE; n++)
+		tool_msleep(1);
 	weather.stop = true;
 	for (i = 0; i < 2; i++)
 		KTAP_EQ(pthread_join(threads[i], NULL), 0);

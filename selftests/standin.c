@@ -562,6 +562,9 @@ KTAP_CASE_SMP(at_any_moment, "A6 D1 D8")
 		tool_watch(h.kv, KVMI_EVENT_ACCESS, KVMI_MODE_SYNC, 0);
 		KTAP_EQ(pthread_create(&h.thread, NULL, answer_thread, &h), 0);
 		KTAP_LIB_OK(kvmi_view_switch(h.kv, KVMI_VCPU_ALL, view));
+		/* Later on there may be no view to come by. */
+		for (i = 0; !h.answered && i < TOOL_PATIENCE; i++)
+			tool_msleep(1);
 		for (i = 0; i < 10; i++) {
 			if (i % 3 == 0)
 				vmm_slot_set_flags(vm, 0, i ? 0 :

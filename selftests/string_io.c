@@ -149,15 +149,18 @@ static void take(struct tool *t, const struct kvmi_event *ev)
 static uint64_t run_strings(struct vmm *vm, struct tool *t, struct device *dev)
 {
 	const struct kvmi_event *ev;
+	bool running;
 	int why;
 
 	vmm_vcpu_start(vm, 0);
 	for (;;) {
+		/* Before it is waited: it may post its last and end behind that. */
+		running = vmm_vcpu_running(vm, 0);
 		if (t && kvmi_event_wait(t->kv, &ev, 5) > 0) {
 			take(t, ev);
 			continue;
 		}
-		if (t && vmm_vcpu_running(vm, 0))
+		if (t && running)
 			continue;
 		why = vmm_vcpu_wait(vm, 0, TOOL_PATIENCE);
 		if (why != KVM_EXIT_IO)

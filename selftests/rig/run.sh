@@ -98,7 +98,7 @@ rig_run()
 		tests=${KVMI_DEBUG_TESTS:-*}
 	fi
 	soak=$((${SOAK:-0} * 60))
-	: "${limit:=$(($([ "$host" = amd ] && echo 1800 || echo 2400) + 2 * soak))}"
+	: "${limit:=$(($([ "$host" = amd ] && echo 3000 || echo 2400) + 2 * soak))}"
 	if [ "$host" != amd ] || [ "$k" = debug ]; then
 		slow=y
 	fi

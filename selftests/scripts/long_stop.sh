@@ -35,19 +35,25 @@ seconds()
 	tr -d '\r' <"$GUEST_LOG" | sed -n 's/^guest: .*switches.* tsc \(0x[0-9a-f]*\)$/\1/p'
 }
 
-# missed ARGS: how many seconds the guest finds at once after 12 by kvmi pause ARGS
+# missed ARGS: how many seconds the guest finds at once after 12 by kvmi pause ARGS.
+# Before it is stopped it may have told of one more.
 missed()
 {
 	was=$(seconds | wc -l)
 	while [ "$(seconds | wc -l)" -lt $((was + 2)) ]; do sleep 0.1; done
 	at=$(seconds | wc -l)
 	kvmi pause "$GUEST_PID" -d 12 "$@" >/dev/null || return
-	while [ "$(seconds | wc -l)" -lt $((at + 2)) ]; do sleep 0.1; done
-	seconds | tail -n +$((at - 1)) | {
+	while [ "$(seconds | wc -l)" -lt $((at + 3)) ]; do sleep 0.1; done
+	seconds | tail -n +$((at - 1)) | head -n 5 | {
 		read -r first
 		read -r last
-		read -r next
-		echo $(((next - last) / (last - first)))
+		second=$((last - first)) most=0
+		while read -r next; do
+			gap=$(((next - last) / second))
+			[ "$gap" -le "$most" ] || most=$gap
+			last=$next
+		done
+		echo "$most"
 	}
 }
 

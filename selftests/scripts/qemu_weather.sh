@@ -55,7 +55,7 @@ monitor_says()
 rmmod kvmi 2>/dev/null
 # shellcheck disable=SC2034 # for boot_guest
 GUEST_REBOOT=reset
-boot_guest 20 1 2
+boot_guest 45 1 2
 cat "$GUEST_MONITOR.out" >>/tmp/monitor.log &
 insmod /rig/kvmi.ko
 kvmi trace --json "$GUEST_PID" -e cr3,cpuid -d 600 >/tmp/trace.json &

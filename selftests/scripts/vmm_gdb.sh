@@ -146,7 +146,7 @@ debugger=$!
 wait_for stopped
 kvmi trace --json "$GUEST_PID" -e step -d 600 >/tmp/trace.json &
 trace=$!
-sleep 1
+sleep 5
 touch /debian/tmp/go
 wait_for stepped
 trace_end

@@ -44,7 +44,7 @@ else
 	part=3 steps=3 forks=100
 fi
 GUEST_ARGS="$GUEST_ARGS kvmi.load=$forks"
-start_guest $((seconds + 7 * part)) 1 2
+start_guest $((seconds + 900)) 1 2
 watched boots_watched usual 15
 why=
 wait_guest_says 'guest: page' 400 >/tmp/guest.page || why="it does not come up"
@@ -69,6 +69,7 @@ while :; do
 	KTAP_NR=1
 done
 
+end_guest || why="kvmi mem write ended with status $?"
 wait_guest_end 900 || why="the VMM's status is $?"
 tr -d '\r' <"$GUEST_LOG" | grep -q '^guest: ok$' || why="the guest is not well"
 tr -d '\r' <"$GUEST_LOG" | grep -q "^guest: load $forks forks" || why="it has not got through"
