@@ -1111,6 +1111,7 @@ int kvmi_view_fault(struct kvmi_vcpu *kv, fastpath_t fastpath,
 	gfn_t gfn = ev->gpa >> PAGE_SHIFT;
 	struct kvmi_tree *tree, *base;
 	u32 allowed = KVMI_ACCESS_RWX;
+	bool again = false;
 	bool walks = false;
 	bool lost;
 	bool kept;
@@ -1138,9 +1139,17 @@ int kvmi_view_fault(struct kvmi_vcpu *kv, fastpath_t fastpath,
 	if (ev->flags & KVMI_ACCESS_F_WALK)
 		walks = base->flags & KVMI_VIEW_F_NO_WALKS;
 	kept = base->undo && kvmi_view_untouched(base, gfn);
-	if (ev->access == KVMI_ACCESS_X && !(allowed & KVMI_ACCESS_X))
+	if (ev->access == KVMI_ACCESS_X && !(allowed & KVMI_ACCESS_X)) {
 		link = kvmi_view_linked(kv->vm, tree, gfn);
+		/* Between the two looks it may have been turned round. */
+		if (!link && READ_ONCE(tree->link)) {
+			again = kvmi_view_access(tree, gfn) & KVMI_ACCESS_X;
+			link = again ? 0 : kvmi_view_linked(kv->vm, tree, gfn);
+		}
+	}
 	rcu_read_unlock();
+	if (unlikely(again))
+		return kvmi_view_fault_fill(kv, fastpath, gfn, ev->access);
 	if (unlikely(lost))
 		return kvmi_view_fault_lost(kv);
 	if (link)
