@@ -32,7 +32,10 @@ monitor_says()
 {
 	for _ in $(seq 60); do
 		: >/tmp/monitor.log
-		monitor "$1"
+		if ! monitor "$1"; then
+			echo "# the VMM is gone"
+			return 1
+		fi
 		sleep 1
 		tr -d '\r' </tmp/monitor.log | grep -q "$2" && return 0
 	done
