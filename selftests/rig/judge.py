@@ -90,7 +90,7 @@ def read_serial(text):
         if m and m[1] == "start":
             current = m[2]
             programs[current] = {"status": None, "cases": {}, "skip": None,
-                                 "plan": None}
+                                 "plan": None, "said": []}
         elif m and current:
             programs[current]["status"] = int(m[3])
             current = None
@@ -107,12 +107,17 @@ def read_serial(text):
                 status = "passed"
                 if ok.lower() != "ok":
                     status = "failed"
+                    reason = " ".join(["not ok", *p["said"]])
                 elif directive and directive.upper() == "SKIP":
                     status = "skipped"
                 # The same name twice: the worse one counts.
                 old = p["cases"].get(name)
                 if not old or old[0] != "failed":
                     p["cases"][name] = (status, (reason or "").strip())
+                p["said"] = []
+            elif line.strip():
+                # The end of it says why: enough for who has but the verdict.
+                p["said"] = [*p["said"], "| " + line[:160].lstrip("# ")][-4:]
     return programs
 
 
@@ -144,12 +149,13 @@ def judge(args):
     for program, declared in expect.items():
         p = reported.get(program)
         if p is None:
-            p = {"status": None, "cases": {}, "skip": None, "plan": None}
+            p = {"status": None, "cases": {}, "skip": None, "plan": None,
+                 "said": []}
             why = "the program did not run"
         elif p["status"] is None:
-            why = "the program did not end"
+            why = " ".join(["the program did not end", *p["said"]])
         elif p["status"] in (124, 137):
-            why = "the program was killed: timeout"
+            why = " ".join(["the program was killed: timeout", *p["said"]])
         else:
             why = "no report"
         got = p["cases"]
@@ -162,6 +168,7 @@ def judge(args):
                 add(program, case, "skipped", p["skip"], rows)
             else:
                 add(program, case, "failed", why, rows)
+                why = why.partition(" | ")[0]
         # Cases nobody declared count all the same.
         for case, (status, reason) in got.items():
             if case not in declared:
@@ -212,7 +219,7 @@ def main():
         f.write("\n")
     for c in cases:
         if c["status"] == "failed":
-            print(f"FAILED {c['program']} {c['case']}: {c['reason'] or 'not ok'}")
+            print(f"FAILED {c['program']} {c['case']}: {c['reason']}")
     for problem in problems[:30]:
         print(f"PROBLEM {problem}")
     if len(problems) > 30:

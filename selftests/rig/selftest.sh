@@ -96,8 +96,8 @@ rows needed_row_is_open FAIL 'S4.*needed' --need "S1 S4"
 rows needed_row_is_skipped FAIL 'S3.*needed' --need "S3"
 rows no_such_row FAIL 'X9 is no row' --need "X9"
 
-sed -i 's/^ok 1 one/not ok 1 one/' "$dir/serial"
-check not_ok FAIL 'FAILED prog_a one'
+sed -i 's/^ok 1 one/# a.c:7: 1 is not 2\nnot ok 1 one/' "$dir/serial"
+check not_ok FAIL '^FAILED prog_a one: not ok .*| a.c:7: 1 is not 2$'
 rows failed_row FAIL 'S1 on amd-6.12: failed'
 sed -i '/^ok 2/d' "$dir/serial"
 check missing_report FAIL 'FAILED prog_a two.2'
