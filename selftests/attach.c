@@ -147,14 +147,6 @@ KTAP_CASE(detached_by_ioctl, "D1")
 	vmm_destroy(vm);
 }
 
-/* Fewer times where everything takes long: the rig says so. */
-static int times(int n, int slow)
-{
-	const char *env = getenv("KTAP_SLOW");
-
-	return env && *env ? slow : n;
-}
-
 static void everything(struct kvmi_vm *kv, int mode)
 {
 	static const uint32_t msrs[] = { 0x174, 0xc0000081, 0xc0000082 };
@@ -213,7 +205,7 @@ KTAP_CASE_TIME(a_thousand_times, "D1", 300)
 	int i, n;
 
 	vmm_worker_start(vm, GUEST_WORK_ALL);
-	for (i = 0; i < times(1000, 300); i++) {
+	for (i = 0; i < ktap_times(1000, 300); i++) {
 		kv = tool_attach_ring(vm, 4096);
 		if (i % 4)
 			everything(kv, i & 1 ? KVMI_MODE_ASYNC :
@@ -275,7 +267,7 @@ KTAP_CASE_SMP(as_they_begin_to_run, "D1 D3")
 		KTAP_EQ(pthread_create(&threads[i], NULL, runner_thread,
 				       &vm->vcpu[i]), 0);
 	}
-	for (i = 0; i < times(100, 15); i++) {
+	for (i = 0; i < ktap_times(100, 15); i++) {
 		kv = tool_attach_ring(vm, 4096);
 		/* A job on each vCPU. */
 		KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL,
@@ -419,7 +411,7 @@ KTAP_CASE_TIME(many_reloads, "D1", 300)
 		ktap_skip("no module to load at %s; set KVMI_KO",
 			  module_path());
 	vmm_worker_start(vm, GUEST_WORK_ALL);
-	for (i = 0; i < times(20, 3); i++) {
+	for (i = 0; i < ktap_times(20, 3); i++) {
 		if (i % 10 == 0) {
 			kv = tool_attach(vm);
 			everything(kv, KVMI_MODE_ASYNC);

@@ -385,7 +385,7 @@ static void inject_one(struct kvmi_vm *kv, int vcpu,
 /* All at once, and each exactly once; the guest's own are not lost. */
 KTAP_CASE_SMP(nothing_is_lost, "A4")
 {
-	const int rounds = getenv("KTAP_SLOW") ? 10 : 100;
+	const int rounds = ktap_times(100, 10);
 	struct vmm *vm = vmm_create(nr_vcpus, VMM_F_IRQCHIP);
 	struct kvmi_vm *kv = tool_attach(vm);
 	uint64_t gpa = vmm_alloc_pages(vm, 1);

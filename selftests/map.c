@@ -507,7 +507,7 @@ static void churn(uint8_t *mem, int fd)
 
 KTAP_CASE(the_vmm_is_killed, "S5")
 {
-	int i, round, pipefd[2], rounds = getenv("KTAP_SLOW") ? 200 : 2000;
+	int i, round, pipefd[2], rounds = ktap_times(2000, 200);
 	struct kvmi_vm *kv;
 	const uint8_t *p;
 	int64_t val;

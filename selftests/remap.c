@@ -615,9 +615,9 @@ KTAP_CASE_SMP(two_threads, "V3 V4")
 {
 	struct vmm *vm = vmm_create(nr_vcpus, 0);
 	struct kvmi_vm *kv = tool_attach(vm);
+	int i, n, rounds = ktap_times(60, 10);
 	pthread_t threads[2];
 	uint64_t *mem;
-	int i, n;
 
 	weather.kv = kv;
 	weather.a = vmm_alloc_pages(vm, 8);
@@ -631,7 +631,7 @@ KTAP_CASE_SMP(two_threads, "V3 V4")
 		KTAP_EQ(pthread_create(&threads[i], NULL, weather_thread,
 				       (void *)(uintptr_t)(i + 1)), 0);
 	mem = mem_at(vm, weather.a);
-	for (n = 0; n < (getenv("KTAP_SLOW") ? 10 : 60); n++) {
+	for (n = 0; n < rounds; n++) {
 		/* The host has its say as well. */
 		KTAP_OK(madvise((char *)mem + n % 8 * PAGE, PAGE,
 				MADV_DONTNEED));

@@ -545,7 +545,7 @@ static uint64_t stack_of(int vcpu)
 KTAP_CASE_SMP(at_any_moment, "A6 D1 D8")
 {
 	struct vmm *vm = vmm_create(nr_vcpus, 0);
-	int i, n, rounds = getenv("KTAP_SLOW") ? 2 : 8;
+	int i, n, rounds = ktap_times(8, 2);
 	struct helper h = {};
 	uint32_t view;
 

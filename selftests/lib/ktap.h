@@ -89,6 +89,8 @@ void ktap_skip(const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 1, 2)));
 /* A diagnostic line. */
 void ktap_diag(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* @n, or @slow where everything takes long: KTAP_SLOW in the environment says so. */
+int ktap_times(int n, int slow);
 
 #define KTAP_FAIL(fmt, ...)						\
 	ktap_fail(__FILE__, __LINE__, fmt, ##__VA_ARGS__)
