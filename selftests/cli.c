@@ -597,26 +597,11 @@ static atomic_bool trace_done;
 /* What a VMM does meanwhile: it resets a vCPU; memory comes and goes. */
 static void *trace_poke(void *arg)
 {
-	struct kvm_regs regs = { .rip = 0xfff0, .rflags = 2 };
-	struct kvm_sregs sregs;
 	struct vmm *vm = arg;
 
-	vmm_vcpu_get_sregs(vm, 1, &sregs);
-	sregs.cr0 = 0x60000010;
-	sregs.cr3 = 0;
-	sregs.cr4 = 0;
-	sregs.efer = 0;
-	memset(&sregs.cs, 0, sizeof(sregs.cs));
-	sregs.cs.base = 0xffff0000;
-	sregs.cs.selector = 0xf000;
-	sregs.cs.limit = 0xffff;
-	sregs.cs.type = 11;
-	sregs.cs.s = 1;
-	sregs.cs.present = 1;
 	while (!trace_done) {
 		/* There is nothing to execute there. */
-		vmm_vcpu_set_sregs(vm, 1, &sregs);
-		vmm_vcpu_set_regs(vm, 1, &regs);
+		vmm_vcpu_reset(vm, 1);
 		vmm_vcpu_run(vm, 1);
 		vmm_slot_add(vm, TRACE_SLOT, TRACE_SLOT_GPA, 4 << 20, 0);
 		vmm_slot_delete(vm, TRACE_SLOT);

@@ -956,24 +956,9 @@ KTAP_CASE(reset, "E20")
 	};
 	struct vmm *vm = create(1);
 	struct kvmi_vm *kv = tool_attach(vm);
-	struct kvm_sregs sregs;
-	struct kvm_regs regs = { .rip = 0xfff0, .rflags = 2 };
 
 	ask(kv, &asked, KVMI_MODE_ASYNC);
-	vmm_vcpu_get_sregs(vm, 0, &sregs);
-	sregs.cr0 = 0x60000010;
-	sregs.cr3 = 0;
-	sregs.cr4 = 0;
-	sregs.efer = 0;
-	memset(&sregs.cs, 0, sizeof(sregs.cs));
-	sregs.cs.base = 0xffff0000;
-	sregs.cs.selector = 0xf000;
-	sregs.cs.limit = 0xffff;
-	sregs.cs.type = 11;
-	sregs.cs.s = 1;
-	sregs.cs.present = 1;
-	vmm_vcpu_set_sregs(vm, 0, &sregs);
-	vmm_vcpu_set_regs(vm, 0, &regs);
+	vmm_vcpu_reset(vm, 0);
 	/* There is nothing to execute there. */
 	vmm_vcpu_run(vm, 0);
 	KTAP_EQ(kvmi_event_vcpu(tool_wait(kv, KVMI_EVENT_VCPU))->change,

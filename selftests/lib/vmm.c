@@ -719,6 +719,27 @@ void vmm_vcpu_set_sregs(struct vmm *vm, int id, const struct kvm_sregs *sregs)
 	KTAP_OK(ioctl(vm->vcpu[id].fd, KVM_SET_SREGS, sregs));
 }
 
+void vmm_vcpu_reset(struct vmm *vm, int id)
+{
+	struct kvm_regs regs = { .rip = 0xfff0, .rflags = 2 };
+	struct kvm_sregs sregs;
+
+	vmm_vcpu_get_sregs(vm, id, &sregs);
+	sregs.cr0 = 0x60000010;
+	sregs.cr3 = 0;
+	sregs.cr4 = 0;
+	sregs.efer = 0;
+	memset(&sregs.cs, 0, sizeof(sregs.cs));
+	sregs.cs.base = 0xffff0000;
+	sregs.cs.selector = 0xf000;
+	sregs.cs.limit = 0xffff;
+	sregs.cs.type = 11;
+	sregs.cs.s = 1;
+	sregs.cs.present = 1;
+	vmm_vcpu_set_sregs(vm, id, &sregs);
+	vmm_vcpu_set_regs(vm, id, &regs);
+}
+
 struct one_msr {
 	struct kvm_msrs head;
 	struct kvm_msr_entry entry;

@@ -132,6 +132,8 @@ void vmm_vcpu_set_regs(struct vmm *vm, int vcpu, const struct kvm_regs *regs);
 void vmm_vcpu_get_sregs(struct vmm *vm, int vcpu, struct kvm_sregs *sregs);
 void vmm_vcpu_set_sregs(struct vmm *vm, int vcpu,
 			const struct kvm_sregs *sregs);
+/* What a VMM sets when the CPU is reset: the next instruction is at 0xfffffff0. */
+void vmm_vcpu_reset(struct vmm *vm, int vcpu);
 uint64_t vmm_vcpu_get_msr(struct vmm *vm, int vcpu, uint32_t msr);
 void vmm_vcpu_set_msr(struct vmm *vm, int vcpu, uint32_t msr, uint64_t val);
 /*
