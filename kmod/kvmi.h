@@ -579,7 +579,7 @@ struct kvmi_vmx_control {
 /**
  * struct kvmi_armed - the controls of the VMCS or VMCB that the back end has changed
  * @bits: KVMI_WANT_* in force
- * @gen: kvmi_vcpu.gen that they and @exits are of
+ * @gen: kvmi_vcpu.gen that they and @exits are of; see kvmi_wants_end()
  * @exits: bits of the exits that can be events. SVM: their codes are numbers of
  *	intercepts; VMX: basic exit reasons
  * @nr_words: words of the MSR bitmap that have bits of @msrs; above KVMI_MSR_WORDS:
@@ -685,7 +685,7 @@ struct kvmi_job {
  * @wants: the same in detail
  * @quick: KVMI_QUICK_*, as @want and the rules allow it
  * @mmio: it has a reference of kvmi_mmio_get()
- * @gen: changes with @want, @wants, @quick and @msrs, after them
+ * @gen: counts changes of @want, @wants, @quick and @msrs; odd during one
  * @nr_msrs: entries of @msrs in use
  * @msrs: KVMI_MAX_MSRS of them, or NULL; of all sessions
  * @watch: of the session that controls the VM
@@ -1903,6 +1903,34 @@ static __always_inline bool kvmi_armed_msrs(const struct kvmi_armed *armed,
 		if (~map[armed->msrs[i].word] & armed->msrs[i].mask)
 			return false;
 	return true;
+}
+
+/**
+ * kvmi_wants_begin - read what a vCPU is to exit for
+ * @kv: the vCPU; called on its thread, or with it loaded
+ *
+ * Return: for kvmi_wants_end().
+ */
+static inline u32 kvmi_wants_begin(struct kvmi_vcpu *kv)
+{
+	/* Pairs with the release in kvmi_watch_update(). */
+	return smp_load_acquire(&kv->gen);
+}
+
+/**
+ * kvmi_wants_end - have read it, armed it, and noted which exits it means
+ * @kv: the vCPU; called on its thread, or with it loaded
+ * @gen: what kvmi_wants_begin() has returned
+ *
+ * If it has changed meanwhile, an intercept may be armed that is not among those exits:
+ * KVM would get one that it did not ask for. It cannot be waited for either. So it is
+ * that of no generation: until then, each entry arms anew, and each exit is looked at.
+ */
+static inline void kvmi_wants_end(struct kvmi_vcpu *kv, u32 gen)
+{
+	/* Pairs with the barrier in kvmi_watch_update(). */
+	smp_rmb();
+	kv->armed.gen = (gen & 1) || READ_ONCE(kv->gen) != gen ? gen - 2 : gen;
 }
 
 /**

@@ -583,6 +583,10 @@ void kvmi_watch_update(struct kvmi_vcpu *kv)
 	struct kvmi_watch *watch;
 	u32 i;
 
+	/* Odd while they change. Pairs with the barrier in kvmi_wants_end(). */
+	WRITE_ONCE(kv->gen, kv->gen + 1);
+	smp_wmb();
+
 	kvmi_for_each_watch(watch, kv)
 		kvmi_watch_update_one(&wants, watch);
 	kvmi_watch_update_msrs(kv);
@@ -598,11 +602,10 @@ void kvmi_watch_update(struct kvmi_vcpu *kv)
 		kv->mmio = false;
 		kvmi_mmio_put();
 	}
-	/* A vCPU that looks meanwhile looks again when it has been kicked. */
 	kv->wants = wants;
 	WRITE_ONCE(kv->want, wants.bits);
 	WRITE_ONCE(kv->quick, kvmi_watch_quick(kv, wants.bits));
-	/* Pairs with the acquire of the back ends. */
+	/* Pairs with the acquire of kvmi_wants_begin(). */
 	smp_store_release(&kv->gen, kv->gen + 1);
 }
 

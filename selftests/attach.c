@@ -222,9 +222,11 @@ KTAP_CASE_TIME(a_thousand_times, "D1", 300)
 		}
 		/* With an event open, or in the midst of anything. */
 		kvmi_vm_close(kv);
-		if (i % 100 == 99)
+		if (i % 100 == 99) {
 			ktap_diag("%d after %ld s", i + 1,
 				  (long)(time(NULL) - start));
+			vmm_worker_check(vm, 1);
+		}
 	}
 	vmm_worker_check(vm, 50);
 	vmm_worker_stop(vm);

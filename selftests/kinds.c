@@ -619,6 +619,29 @@ KTAP_CASE_SMP(on_and_off, KIND_ROWS)
 	vmm_destroy(vm);
 }
 
+/*
+ * KVM sends to the VMM whatever #BP it has not asked for: not one that exits just
+ * before or after somebody wants it.
+ */
+KTAP_CASE_SMP(breakpoints_on_and_off, "E8 D1")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	int i, n = ktap_times(2000, 500);
+
+	vmm_worker_start(vm, GUEST_WORK_INT3);
+	for (i = 0; i < n; i++) {
+		tool_watch(kv, KVMI_EVENT_BREAKPOINT, KVMI_MODE_COUNT, 0);
+		if (i % 10 == 0)
+			vmm_worker_check(vm, 1);
+		tool_watch(kv, KVMI_EVENT_BREAKPOINT, KVMI_MODE_OFF, 0);
+	}
+	vmm_worker_check(vm, 10);
+	vmm_worker_stop(vm);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 static __guest uint64_t many(uint64_t n)
 {
 	uint64_t i;

@@ -329,7 +329,7 @@ static const u32 kvmi_svm_step_bits[KVMI_SVM_WORDS] = {
 	[INTERCEPT_WORD4] = BIT(INTERCEPT_ICEBP & 31),
 };
 
-static void kvmi_svm_settle(struct kvmi_vcpu *kv)
+static void kvmi_svm_expect(struct kvmi_vcpu *kv)
 {
 	static const struct {
 		u32 want;
@@ -341,8 +341,6 @@ static void kvmi_svm_settle(struct kvmi_vcpu *kv)
 		{ KVMI_WANT_HYPERCALL, INTERCEPT_VMMCALL },
 		{ KVMI_WANT_XSETBV, INTERCEPT_XSETBV },
 	};
-	/* Pairs with the release in kvmi_watch_update(). */
-	u32 gen = smp_load_acquire(&kv->gen);
 	u32 *exits = kv->armed.exits;
 	size_t i;
 
@@ -352,7 +350,14 @@ static void kvmi_svm_settle(struct kvmi_vcpu *kv)
 			kvmi_svm_set(exits, always[i].bit);
 	/* What is ours must not go along. */
 	kvmi_svm_set(exits, INTERCEPT_VMRUN);
-	kv->armed.gen = gen;
+}
+
+static void kvmi_svm_settle(struct kvmi_vcpu *kv)
+{
+	u32 gen = kvmi_wants_begin(kv);
+
+	kvmi_svm_expect(kv);
+	kvmi_wants_end(kv, gen);
 }
 
 /* The exit codes up to 0xbf: APM volume 2, "SVM Intercept Codes". */
@@ -372,11 +377,12 @@ static void kvmi_svm_apply(struct kvmi_vcpu *kv, struct vmcb *vmcb, u32 want)
 	const u32 *wants = want & KVMI_WANT_CONTROLS ? kv->wants.svm : none;
 	const u32 *step = want & KVMI_WANT_STEP ? kvmi_svm_step_bits : none;
 	struct kvmi_armed *armed = &kv->armed;
+	u32 gen = kvmi_wants_begin(kv);
 	u32 need;
 	int i;
 
-	if (READ_ONCE(kv->gen) != armed->gen)
-		kvmi_svm_settle(kv);
+	if (gen != armed->gen)
+		kvmi_svm_expect(kv);
 	kvmi_svm_disown(kv, vmcb);
 	for (i = 0; i < KVMI_SVM_WORDS; i++) {
 		need = wants[i] | step[i];
@@ -388,6 +394,7 @@ static void kvmi_svm_apply(struct kvmi_vcpu *kv, struct vmcb *vmcb, u32 want)
 	memcpy(armed->svm.words, vmcb->control.intercepts,
 	       sizeof(armed->svm.words));
 	armed->bits = want;
+	kvmi_wants_end(kv, gen);
 }
 
 /* Virtual NMI (vNMI): APM volume 2, "NMI Virtualization". Else the bits are 0. */

@@ -280,10 +280,8 @@ static void kvmi_vmx_controls(struct kvmi_wants *wants)
 	wants->vmx.cr4 = wants->cr[1] & BIT(4);
 }
 
-static void kvmi_vmx_settle(struct kvmi_vcpu *kv)
+static void kvmi_vmx_expect(struct kvmi_vcpu *kv)
 {
-	/* Pairs with the release in kvmi_watch_update(). */
-	u32 gen = smp_load_acquire(&kv->gen);
 	/* What is ours must not go along. */
 	u64 exits = BIT_ULL(EXIT_REASON_VMLAUNCH) | BIT_ULL(EXIT_REASON_VMRESUME);
 	struct kvmi_wants *wants = &kv->wants;
@@ -311,7 +309,14 @@ static void kvmi_vmx_settle(struct kvmi_vcpu *kv)
 	if (wants->insns)
 		exits |= INSN_EXITS;
 	memcpy(kv->armed.exits, &exits, sizeof(exits));
-	kv->armed.gen = gen;
+}
+
+static void kvmi_vmx_settle(struct kvmi_vcpu *kv)
+{
+	u32 gen = kvmi_wants_begin(kv);
+
+	kvmi_vmx_expect(kv);
+	kvmi_wants_end(kv, gen);
 }
 
 static __always_inline enum kvmi_concern kvmi_vmx_concern(struct kvmi_vcpu *kv)
@@ -340,9 +345,8 @@ static void kvmi_vmx_arm(struct kvmi_vcpu *kv, u32 want)
 	const struct kvmi_wants *wants = want & KVMI_WANT_CONTROLS ? &kv->wants :
 								    &none;
 	struct kvmi_armed *armed = &kv->armed;
-	/* Pairs with the release in kvmi_watch_update(). */
-	u32 gen = smp_load_acquire(&kv->gen);
 	struct kvm_vcpu *vcpu = kv->vcpu;
+	u32 gen = kvmi_wants_begin(kv);
 	u32 exec = wants->vmx.exec;
 	u32 excp = wants->vmx.excp;
 	u32 bp, umip;
@@ -379,7 +383,8 @@ static void kvmi_vmx_arm(struct kvmi_vcpu *kv, u32 want)
 		kvmi_vmx_msrs(kv, want & KVMI_WANT_MSR, gen);
 	armed->bits = want;
 	if (armed->gen != gen)
-		kvmi_vmx_settle(kv);
+		kvmi_vmx_expect(kv);
+	kvmi_wants_end(kv, gen);
 }
 
 static void kvmi_vmx_disarm(struct kvmi_vcpu *kv)
@@ -570,15 +575,14 @@ static bool kvmi_vmx_exception(struct kvmi_vcpu *kv, struct kvmi_exit *ex, u64 q
 	    (!soft && type != INTR_TYPE_HARD_EXCEPTION) || vector > 31 ||
 	    !(kv->armed.vmx.excp.last & BIT(vector)))
 		return false;
-	if (vector == BP_VECTOR) {
-		if (!(kv->wants.exceptions & BIT(BP_VECTOR)))
-			return false;
-		kvmi_exit_breakpoint(kv, ex, kvmi_vmx_insn_len());
-		return true;
-	}
 	/* KVM's alone. */
 	if (!kv->armed.vmx.excp.on)
 		return false;
+	/* Also one that nobody wants any more: KVM would send it to the VMM. */
+	if (vector == BP_VECTOR) {
+		kvmi_exit_breakpoint(kv, ex, kvmi_vmx_insn_len());
+		return true;
+	}
 	kvmi_exit_exception(kv, ex, vector, info & INTR_INFO_DELIVER_CODE_MASK,
 			    kvmi_vmread(VM_EXIT_INTR_ERROR_CODE), qual,
 			    soft ? kvmi_vmx_insn_len() : 0);
