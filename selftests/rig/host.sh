@@ -115,7 +115,7 @@ boot()
 
 	take_slot
 	if [ -n "$live" ]; then
-		tail -n +1 -q -F "$RUN/console" "$RUN/serial" 2>/dev/null &
+		tail -n +1 -q -F --pid=$$ "$RUN/console" "$RUN/serial" 2>/dev/null &
 		tails+=($!)
 	fi
 	case $host in
