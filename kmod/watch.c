@@ -583,8 +583,9 @@ void kvmi_watch_update(struct kvmi_vcpu *kv)
 	struct kvmi_watch *watch;
 	u32 i;
 
-	/* Odd while they change. Pairs with the barrier in kvmi_wants_end(). */
+	/* Odd while they change. */
 	WRITE_ONCE(kv->gen, kv->gen + 1);
+	/* Pairs with the barrier in kvmi_wants_end(). */
 	smp_wmb();
 
 	kvmi_for_each_watch(watch, kv)
