@@ -39,22 +39,21 @@ rig_demo()
 	return "$rc"
 }
 
-# bench_run HOST PROGRAM...: run them; the log is $OUT/logs/bench-HOST.log
+# bench_run HOST CPUS PROGRAM...: run them; the log is $OUT/logs/bench-HOST-CPUS.log
 bench_run()
 {
-	local host=$1 opts=()
+	local host=$1 cpus=$2 opts=() name
 
-	shift
-	new_run "bench-$host"
+	name=bench-$host-$cpus
+	shift 2
+	new_run "$name"
 	cp "$RIG_DIR/guest/bench" "$RUN/initrd/rig/main"
 	put_initrd "$host" 6.12 "RIG_HOST=$host" "RIG_KERNEL=6.12" "RIG_SHARE=" \
 		"RIG_BENCH=$*"
 	# One CPU, whose TSC counts instructions: the same figures on every
-	# machine.  Bochs runs two CPUs in lockstep, and is as deterministic.
-	case $host in
-	amd) opts=(--smp 1 --icount) ;;
-	*) opts=(--smp 2) ;;
-	esac
+	# machine.  Bochs runs several in lockstep, and is as deterministic.
+	opts=(--smp "$cpus")
+	[ "$host" != amd ] || opts+=(--icount)
 	# The kernel's mitigations depend on the CPU's model, which is of no
 	# meaning here: the figures are without.
 	opts+=(--append "${BENCH_APPEND-mitigations=off}")
@@ -63,19 +62,19 @@ bench_run()
 	{
 		tr -d '\r' <"$RUN/serial"
 		tr -d '\r' <"$RUN/console"
-	} >"$OUT/logs/bench-$host.log"
+	} >"$OUT/logs/$name.log"
 	rm -rf "$RUN"
 	if [ "$STATUS" != 0 ]; then
-		say "bench: $host: FAILED (status $STATUS); log: $OUT/logs/bench-$host.log"
+		say "bench: $host: FAILED (status $STATUS); log: $OUT/logs/$name.log"
 		return 1
 	fi
 }
 
 # Benchmarks are programs of the selftests called bench_*; those called
-# bench_smp_* need two CPUs and run on the Intel host.
+# bench_smp_* need two CPUs, those called bench_smp4_* four, and run on the Intel host.
 rig_bench()
 {
-	local rc=0 one=() two=() p logs=()
+	local rc=0 one=() two=() four=() p logs=()
 
 	setup_host_packages
 	setup_kernel 6.12
@@ -84,18 +83,24 @@ rig_bench()
 	while read -r p; do
 		case ${p##*/} in
 		bench_smp_*) two+=("${p##*/}") ;;
+		bench_smp4_*) four+=("${p##*/}") ;;
 		bench_*) one+=("${p##*/}") ;;
 		esac
 	done < <(user_programs)
 	rm -f "$OUT"/logs/bench-*.log
 	if [ ${#one[@]} -gt 0 ]; then
-		bench_run amd "${one[@]}" || rc=1
-		logs+=("$OUT/logs/bench-amd.log")
+		bench_run amd 1 "${one[@]}" || rc=1
+		logs+=("$OUT/logs/bench-amd-1.log")
 	fi
 	if [ ${#two[@]} -gt 0 ]; then
 		setup_bochs
-		bench_run intel "${two[@]}" || rc=1
-		logs+=("$OUT/logs/bench-intel.log")
+		bench_run intel 2 "${two[@]}" || rc=1
+		logs+=("$OUT/logs/bench-intel-2.log")
+	fi
+	if [ ${#four[@]} -gt 0 ]; then
+		setup_bochs
+		bench_run intel 4 "${four[@]}" || rc=1
+		logs+=("$OUT/logs/bench-intel-4.log")
 	fi
 	python3 "$RIG_DIR/bench.py" "$RIG_DIR/bench.limits" "${BENCH_JSON:-}" \
 		"${logs[@]}" || rc=1
