@@ -242,7 +242,10 @@ KTAP_CASE(worker_notices, "")
 	vmm_worker_check(vm, 10);
 	/* Outside the checked stretch it reloads them: hit that some time. */
 	for (i = 0; i < 200 && why < 0; i++) {
-		vmm_worker_stop(vm);
+		why = vmm_vcpu_stop(vm, 0);
+		/* It was late, and has. */
+		if (why != VMM_STOPPED)
+			break;
 		vmm_vcpu_get_regs(vm, 0, &regs);
 		regs.r15 ^= 1;
 		vmm_vcpu_set_regs(vm, 0, &regs);
