@@ -184,6 +184,40 @@ KTAP_CASE_SMP(counted, "E8 V3 V4")
 	vmm_destroy(vm);
 }
 
+/* As at a reset: the VMM has put something else there. */
+KTAP_CASE_SMP(written_by_the_vmm, "E8 V3")
+{
+	enum { N = 10 };
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint64_t page = vmm_alloc_pages(vm, 2), fn = page + 0x100, first, sum;
+	struct kvmi_breakpoints *set;
+
+	memcpy(vmm_gpa(vm, fn), (void *)called, 64);
+	memcpy(vmm_gpa(vm, fn + PAGE), (void *)called, 64);
+	KTAP_LIB_OK(kvmi_breakpoints_open(kv, &set));
+	KTAP_LIB_OK(kvmi_breakpoints_refresh(set));
+	KTAP_LIB_OK(kvmi_breakpoints_count(set, fn));
+	KTAP_LIB_OK(kvmi_breakpoints_count(set, fn + PAGE));
+	KTAP_EQ(run(kv, set, vm, call_n, fn + PAGE, N, 0, 0, N), 0);
+	first = hits_of(set, fn + PAGE);
+
+	memcpy(vmm_gpa(vm, fn), (void *)other, 64);
+	memcpy(vmm_gpa(vm, fn + PAGE), (void *)other, 64);
+	sum = checksum(vm, page, 2 * PAGE);
+	KTAP_LIB_OK(kvmi_breakpoints_refresh(set));
+	KTAP_EQ(run(kv, set, vm, call_n, fn, N, 0, 0, 2 * N), 0);
+	KTAP_EQ(run(kv, set, vm, call_n, fn + PAGE, N, 0, 0, 2 * N), 0);
+	KTAP_EQ(hits_of(set, fn), N * nr_vcpus);
+	KTAP_EQ(hits_of(set, fn + PAGE) - first, N * nr_vcpus);
+	/* The INT3s are in none of it. */
+	KTAP_EQ(checksum(vm, page, 2 * PAGE), sum);
+	tool_check_views(kv);
+	kvmi_breakpoints_close(set);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
+}
+
 /* While they are executed: none is missed, and the guest never finds an INT3. */
 KTAP_CASE_SMP(put_and_taken_away, "E8 V3 V4")
 {

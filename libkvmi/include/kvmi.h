@@ -543,6 +543,7 @@ KVMI_API int kvmi_breakpoints_add(struct kvmi_breakpoints *set, uint64_t gpa);
 KVMI_API int kvmi_breakpoints_count(struct kvmi_breakpoints *set, uint64_t gpa);
 KVMI_API int kvmi_breakpoints_hits(struct kvmi_breakpoints *set, uint64_t gpa,
 				   uint64_t *hits);
+KVMI_API int kvmi_breakpoints_refresh(struct kvmi_breakpoints *set);
 KVMI_API int kvmi_breakpoints_remove(struct kvmi_breakpoints *set,
 				     uint64_t gpa);
 KVMI_API int kvmi_breakpoints_handle(struct kvmi_breakpoints *set,

@@ -381,6 +381,33 @@ int kvmi_breakpoints_hits(struct kvmi_breakpoints *set, uint64_t gpa, uint64_t *
 }
 
 /**
+ * kvmi_breakpoints_refresh() - Have what is in memory by now be executed
+ * @set: the breakpoints
+ *
+ * What a vCPU writes to a page with breakpoints is noticed. What others write is not: a
+ * VMM that loads a kernel when the VM is reset, a device that it emulates, a tool by
+ * kvmi_vm_write(). Until this is called, the guest executes there what it was before.
+ *
+ * The breakpoints stay where they are, which need not be where an instruction begins
+ * any more: remove those first. vCPUs may run meanwhile.
+ *
+ * Return: 0 or a negative errno: that of the first page of which it has failed; -ENXIO:
+ * it is gone. All others are as they are to be.
+ */
+int kvmi_breakpoints_refresh(struct kvmi_breakpoints *set)
+{
+	int ret = 0, err;
+	size_t i;
+
+	for (i = 0; i < set->nr_pages; i++) {
+		err = bp_copy(set, set->pages[i]);
+		if (err && !ret)
+			ret = err;
+	}
+	return ret;
+}
+
+/**
  * kvmi_breakpoints_remove() - Have a breakpoint no more
  * @set: the breakpoints
  * @gpa: its address
