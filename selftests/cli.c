@@ -1146,6 +1146,19 @@ KTAP_CASE(gdb_talks_nonsense, "")
 	vmm_destroy(vm);
 }
 
+KTAP_CASE(count_of_others, "E8 D1")
+{
+	struct vmm *vm = vmm_create(1, 0);
+
+	KVMI_ERR(1, "cannot make out the guest's kernel: ", "count", self(), "vfs_read");
+	KVMI_ERR(1, "cannot read /nowhere", "count", self(), "--functions", "/nowhere");
+	KVMI_ERR(1, "cannot read /nowhere", "count", self(), "--symbols", "/nowhere", "f");
+	KVMI_ERR(2, "is no time", "count", self(), "-d", "x", "vfs_read");
+	KVMI_ERR(2, "kvmi count VM", "count", self());
+	KVMI_ERR(2, "kvmi count VM", "count");
+	vmm_destroy(vm);
+}
+
 /* What has no Linux in it, and what says nothing of one. */
 KTAP_CASE(syscalls_of_others, "E8 D1")
 {

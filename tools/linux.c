@@ -27,13 +27,21 @@ static struct symbol own[] = {
 	{ .name = "__start_BTF" }, { .name = "__stop_BTF" },
 };
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct symbol *)a)->name,
+		      ((const struct symbol *)b)->name);
+}
+
 struct symbol *find_symbol(const struct linux_guest *l, const char *name)
 {
+	const struct symbol key = { .name = name };
+	struct symbol *s;
 	unsigned int i;
 
-	for (i = 0; i < l->nr_symbols; i++)
-		if (!strcmp(l->symbols[i].name, name))
-			return &l->symbols[i];
+	s = bsearch(&key, l->symbols, l->nr_symbols, sizeof(key), by_name);
+	if (s)
+		return s;
 	for (i = 0; i < ARRAY_SIZE(own); i++)
 		if (!strcmp(own[i].name, name))
 			return &own[i];
@@ -129,8 +137,16 @@ static bool is_kernel(const struct linux_guest *l, const struct kvmi_space *spac
 	       !memcmp(text, BANNER_TEXT, sizeof(text));
 }
 
-/* Some vCPU's, which may be in user mode, where the kernel is not mapped (KPTI). */
-static int find_space(struct linux_guest *l)
+/**
+ * linux_find_space() - Find an address space with the kernel in it
+ * @l: the guest, which stands, and is to until the space has been used: page tables of
+ *     a process could go away
+ *
+ * Some vCPU's, which may be in user mode, where the kernel is not mapped (KPTI).
+ *
+ * Return: 0, or an exit code after a message.
+ */
+int linux_find_space(struct linux_guest *l)
 {
 	struct kvmi_info info = { };
 	unsigned int i;
@@ -216,16 +232,16 @@ static int load_btf(struct linux_guest *l, const char *path)
  * linux_open() - Find out about a guest's kernel
  * @l: the guest: vm, symbols and nr_symbols are to be set
  * @symbols_path: a file with its symbols; NULL: as it has them in its memory
- * @btf_path: a file with its BTF; NULL: as it has it in its memory
  *
- * The guest stands meanwhile: page tables of a process could go away.
+ * The symbols are put in order of their names.
  *
  * Return: 0, or an exit code after a message; linux_close() in any case.
  */
-int linux_open(struct linux_guest *l, const char *symbols_path, const char *btf_path)
+int linux_open(struct linux_guest *l, const char *symbols_path)
 {
 	int ret, err;
 
+	qsort(l->symbols, l->nr_symbols, sizeof(*l->symbols), by_name);
 	/* They do not change: no reason to have it wait. */
 	ret = symbols_path ? read_symbols(l, symbols_path) : kallsyms_read(l);
 	if (ret)
@@ -235,13 +251,63 @@ int linux_open(struct linux_guest *l, const char *symbols_path, const char *btf_
 		return failed(err);
 	ret = apply_slide(l);
 	if (!ret)
-		ret = find_space(l);
-	if (!ret)
-		ret = load_btf(l, btf_path);
+		ret = linux_find_space(l);
 	err = kvmi_vm_resume(l->vm);
 	if (!ret && err)
 		ret = failed(err);
 	return ret;
+}
+
+/**
+ * linux_open_btf() - Find out what a guest's structures are made of
+ * @l: the guest, after linux_open()
+ * @path: a file with its BTF; NULL: as it has it in its memory
+ *
+ * Return: 0, or an exit code after a message; linux_close() in any case.
+ */
+int linux_open_btf(struct linux_guest *l, const char *path)
+{
+	int ret, err;
+
+	err = kvmi_vm_pause(l->vm);
+	if (err)
+		return failed(err);
+	ret = linux_find_space(l);
+	if (!ret)
+		ret = load_btf(l, path);
+	err = kvmi_vm_resume(l->vm);
+	if (!ret && err)
+		ret = failed(err);
+	return ret;
+}
+
+/**
+ * linux_entry() - Where callers of a function go
+ * @l: the guest, with an address space
+ * @function: its address
+ *
+ * A function may begin with an ENDBR, or what the kernel has put in its place, and
+ * newer kernels have direct calls leave that out.
+ *
+ * Return: the first address that is executed however it is called.
+ */
+uint64_t linux_entry(const struct linux_guest *l, uint64_t function)
+{
+	static const unsigned char nothing[][4] = {
+		{ 0xf3, 0x0f, 0x1e, 0xfa },
+		{ 0x66, 0x0f, 0x1f, 0x00 },
+		{ 0x0f, 0x1f, 0x40, 0xd6 },
+	};
+	unsigned char code[4];
+	unsigned int i;
+
+	if (kvmi_space_read(l->vm, &l->space, function, code, sizeof(code)) !=
+	    sizeof(code))
+		return function;
+	for (i = 0; i < ARRAY_SIZE(nothing); i++)
+		if (!memcmp(code, nothing[i], sizeof(code)))
+			return function + sizeof(code);
+	return function;
 }
 
 void linux_close(struct linux_guest *l)

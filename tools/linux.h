@@ -28,7 +28,7 @@ struct symbol {
  * struct linux_guest - the kernel of a guest
  * @vm: the session
  * @space: its address space
- * @symbols: what is looked for
+ * @symbols: what is looked for; in order of the names from linux_open() on
  * @nr_symbols: of them
  * @btf: what its structures are made of
  * @btf_data: where that is
@@ -53,7 +53,10 @@ struct symbol *find_symbol(const struct linux_guest *l, const char *name);
 int no_such_guest(const char *why);
 
 /* 0, or an exit code after a message. */
-int linux_open(struct linux_guest *l, const char *symbols_path, const char *btf_path);
+int linux_open(struct linux_guest *l, const char *symbols_path);
+int linux_open_btf(struct linux_guest *l, const char *path);
+int linux_find_space(struct linux_guest *l);
+uint64_t linux_entry(const struct linux_guest *l, uint64_t function);
 void linux_close(struct linux_guest *l);
 /* 0: there is none. */
 uint64_t linux_symbol(const struct linux_guest *l, const char *name);

@@ -149,6 +149,7 @@ static void usage(FILE *f)
 	      "  step VM                     the next instructions, one by one\n"
 	      "  pause VM                    it stands still until ^C\n"
 	      "  syscalls VM                 the system calls of a Linux guest\n"
+	      "  count VM FUNCTION...        how often its kernel's functions are called\n"
 	      "\n"
 	      "VM: a process id, PID:FD where a process has several, or a name\n"
 	      "EVENT: cr0 cr3 cr4 cr8 cpuid bp step msr msr:MSR[:rw] mem:ADDRESS[+LENGTH][:rwx]\n"
@@ -161,10 +162,12 @@ static void usage(FILE *f)
 	      "  --async              trace: do not hold the vCPU while it is printed\n"
 	      "  --wait-new           trace: a VM that is yet to start, from its first instruction\n"
 	      "  -n N                 trace, step, syscalls: stop after N events\n"
-	      "  -d SECONDS           trace, pause, syscalls: stop after that time\n"
-	      "  --symbols FILE       syscalls: the guest's /proc/kallsyms or System.map\n"
+	      "  -d SECONDS           trace, pause, syscalls, count: stop after that time\n"
+	      "  --symbols FILE       syscalls, count: the guest's /proc/kallsyms or System.map\n"
 	      "  --btf FILE           syscalls: its /sys/kernel/btf/vmlinux, if not in its memory\n"
 	      "  --pid N, --comm NAME syscalls: only this process, only of this name\n"
+	      "  --functions FILE     count: these as well, a name a line\n"
+	      "  --between FUNCTION   count: from its next call to the one after that\n"
 	      "  --interval SECONDS   stat: how often (1); --count N: as many times\n"
 	      "  --stop-clocks        pause: the guest's clocks stand still, too\n"
 	      "  --raw                mem read: the bytes as they are\n"
@@ -197,6 +200,7 @@ int main(int argc, char **argv)
 		{ "pause", cmd_pause },
 		{ "gdb", cmd_gdb },
 		{ "syscalls", cmd_syscalls },
+		{ "count", cmd_count },
 	};
 	size_t i;
 	int ret;

@@ -220,29 +220,6 @@ static void show(const struct kvmi_event *ev, const struct call *call)
 
 /* Finding the gates ------------------------------------------------------------- */
 
-/*
- * Where callers go: a function may begin with an ENDBR, or what the kernel has put in
- * its place, and newer kernels have direct calls leave that out.
- */
-static uint64_t entered_at(uint64_t function)
-{
-	static const unsigned char nothing[][4] = {
-		{ 0xf3, 0x0f, 0x1e, 0xfa },
-		{ 0x66, 0x0f, 0x1f, 0x00 },
-		{ 0x0f, 0x1f, 0x40, 0xd6 },
-	};
-	unsigned char code[4];
-	unsigned int i;
-
-	if (kvmi_space_read(s.guest.vm, &s.guest.space, function, code,
-			    sizeof(code)) != sizeof(code))
-		return function;
-	for (i = 0; i < ARRAY_SIZE(nothing); i++)
-		if (!memcmp(code, nothing[i], sizeof(code)))
-			return function + sizeof(code);
-	return function;
-}
-
 static int find_gates(void)
 {
 	struct kvmi_translation tr;
@@ -256,7 +233,7 @@ static int find_gates(void)
 				  linux_symbol(&s.guest, gates[i].unless)))
 			continue;
 		ret = kvmi_space_translate(s.guest.vm, &s.guest.space,
-					   entered_at(function), &tr);
+					   linux_entry(&s.guest, function), &tr);
 		if (ret)
 			return failed(ret);
 		s.gpa[i] = tr.out_gpa;
@@ -304,7 +281,9 @@ static int find_kernel(const char *symbols, const char *btf)
 		wanted[i + 2].name = gates[i].symbol;
 	s.guest.symbols = wanted;
 	s.guest.nr_symbols = ARRAY_SIZE(wanted);
-	ret = linux_open(&s.guest, symbols, btf);
+	ret = linux_open(&s.guest, symbols);
+	if (!ret)
+		ret = linux_open_btf(&s.guest, btf);
 	return ret ?: find_current();
 }
 

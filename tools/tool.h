@@ -94,5 +94,6 @@ int cmd_stat(int argc, char **argv);
 int cmd_step(int argc, char **argv);
 int cmd_pause(int argc, char **argv);
 int cmd_syscalls(int argc, char **argv);
+int cmd_count(int argc, char **argv);
 
 #endif

@@ -19,48 +19,12 @@ fi
 # shellcheck source=../rig/guest/functions disable=SC1091
 . /rig/functions
 
-# word HVA: of the VMM's memory, in decimal
-word()
-{
-	dd if="/proc/$GUEST_PID/mem" bs=8 skip=$(($1 / 8)) count=1 2>/dev/null |
-		od -An -t u8 | tr -d ' '
-}
-
-# go GPA: write to the second word of the guest's page, which the VMM has somewhere.
-# There is a session already that controls the VM.
-go()
-{
-	while read -r range perms _; do
-		case $perms in
-		rw*) ;;
-		*) continue ;;
-		esac
-		[ $((0x${range#*-} - 0x${range%-*})) -gt $(($1)) ] || continue
-		hva=$((0x${range%-*} + $1))
-		# What "calls" has written to the first.
-		[ "$(word $hva)" = $((0x6b766d69)) ] || continue
-		printf '\1' | dd of="/proc/$GUEST_PID/mem" bs=1 \
-			seek=$((hva + 8)) conv=notrunc 2>/dev/null
-		return
-	done <"/proc/$GUEST_PID/maps"
-	return 1
-}
-
 # plain TRACE: THREAD NUMBER ARGUMENT..., as guest-init has it
 plain()
 {
 	sed -n 's/^.*"tid":\([0-9]*\),.*"nr":\([0-9]*\),.*"args":\[\(.*\)\].*$/\1 \2 \3/p' "$1" |
 		sed 's/"0x//g;s/"//g;s/,/ /g' |
 		sed -n '/ 39 6b766d69 1 /,/ 39 6b766d69 2 /p'
-}
-
-# begun TRACE: wait until none is missed
-begun()
-{
-	while ! grep -q '"event":"begin"' "$1"; do
-		kill -0 "$tracer" 2>/dev/null || return 1
-		sleep 0.1
-	done
 }
 
 # compare DIR: the parts there with what the guest has, in md5sum's words; prints the
@@ -105,7 +69,7 @@ grep -q 'symbols are of another kernel' /tmp/wrong.txt || wrong="$(cat /tmp/wron
 
 kvmi syscalls "$GUEST_PID" --symbols /tmp/symbols --comm calls --json >/tmp/calls.json &
 tracer=$!
-begun /tmp/calls.json || why="kvmi syscalls does not attach"
+begun /tmp/calls.json $tracer || why="kvmi syscalls does not attach"
 go "$gpa" || why="the page is not found in the VMM"
 wait_guest_says '^guest: calls ended' 900 >/tmp/guest.end || why="it does not end"
 kill -INT $tracer

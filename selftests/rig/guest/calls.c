@@ -140,6 +140,7 @@ int main(int argc, char **argv)
 	if (page == MAP_FAILED || mlock((void *)page, PAGE))
 		fail("mmap");
 	page[0] = MARK;
+	pin((void *)page);
 	begin_tracing();
 	printf("guest: calls %d page 0x%llx\n", getpid(),
 	       (unsigned long long)physical((void *)page));

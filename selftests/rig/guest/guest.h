@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define PAGE		4096UL
@@ -34,6 +35,19 @@ static inline uint64_t physical(const void *page)
 	if (!(entry >> 63))
 		fail("page not present");
 	return (entry & ((1UL << 55) - 1)) * PAGE;
+}
+
+/*
+ * mlock() does not keep the kernel from moving a page when it makes room, as it does
+ * for a balloon: a reference to it in a pipe does.
+ */
+static inline void pin(void *page)
+{
+	struct iovec iov = { .iov_base = page, .iov_len = PAGE };
+	int held[2];
+
+	if (pipe(held) || vmsplice(held[1], &iov, 1, 0) != PAGE)
+		fail("vmsplice");
 }
 
 #endif

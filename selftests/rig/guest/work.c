@@ -19,7 +19,6 @@
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <x86intrin.h>
@@ -128,19 +127,6 @@ static void fork_once(void)
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
 	    WEXITSTATUS(status) != 42)
 		fail("a child did not end as it should");
-}
-
-/*
- * mlock() does not keep the kernel from moving a page when it makes room, as it does
- * for a balloon: a reference to it in a pipe does.
- */
-static void pin(void *page)
-{
-	struct iovec iov = { .iov_base = page, .iov_len = PAGE };
-	int held[2];
-
-	if (pipe(held) || vmsplice(held[1], &iov, 1, 0) != PAGE)
-		fail("vmsplice");
 }
 
 int main(int argc, char **argv)
