@@ -391,6 +391,7 @@ KTAP_CASE_SMP(pages_the_host_takes, "V1 V2")
 	struct vmm *vm = vmm_create(nr_vcpus, 0);
 	struct kvmi_vm *kv = tool_attach(vm);
 	uint32_t view = make_view(kv, RWX);
+	struct kvmi_view_check check;
 	uint64_t *mem;
 	int i, n;
 
@@ -407,6 +408,9 @@ KTAP_CASE_SMP(pages_the_host_takes, "V1 V2")
 		/* Other pages come in their place. */
 		KTAP_OK(madvise(mem, 16 * PAGE, MADV_DONTNEED));
 		tool_check_views(kv);
+		/* KVM has let go of them alone, and has nothing to compare with. */
+		KTAP_LIB_OK(kvmi_view_check(kv, KVMI_VIEW_ALL, &check));
+		KTAP_EQ(check.out_alone, 0);
 		for (i = 0; i < nr_vcpus; i++) {
 			vmm_vcpu_set_entry(vm, i, read_it,
 					   0x10000000 + i * PAGE, 0, 0);
