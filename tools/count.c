@@ -7,7 +7,6 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "linux.h"
 
@@ -31,16 +30,6 @@ static struct {
 	uint64_t seconds, start_ns, first_ns, last_ns;
 	bool json;
 } s;
-
-#define ULL(x)	((unsigned long long)(x))
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 /* What to count ----------------------------------------------------------------- */
 
@@ -174,55 +163,35 @@ static int set_breakpoints(void)
 
 /* Counting ---------------------------------------------------------------------- */
 
-/* All of one moment. */
-static int read_counts(void)
+/* All of one moment: from which on they count, or up to which. */
+static int read_counts(bool from)
 {
 	struct function *f = s.functions;
 	uint64_t hits;
-	int ret;
+	int ret, err;
 
 	ret = kvmi_vm_pause(s.guest.vm);
 	if (ret)
 		return ret;
 	s.last_ns = now_ns();
-	for (; f < s.functions + s.nr_functions && !ret; f++) {
+	if (from)
+		s.first_ns = s.last_ns;
+	for (; f < s.functions + s.nr_functions; f++) {
 		ret = kvmi_breakpoints_hits(s.set, f->gpa, &hits);
 		if (ret)
-			continue;
-		if (s.between && s.marks == 1 && s.first_ns == 0)
+			break;
+		if (from)
 			f->before = hits;
 		else
 			f->calls = hits - f->before;
 	}
-	if (s.marks == 1 && !s.first_ns)
-		s.first_ns = s.last_ns;
-	/* What made the read fail is what is told. */
-	return kvmi_vm_resume(s.guest.vm) && !ret ? -EIO : ret;
+	err = kvmi_vm_resume(s.guest.vm);
+	return ret ?: err;
 }
 
-static int on_hit(const struct kvmi_event *ev, uint64_t gpa)
+static int on_hit(__attribute__((unused)) const struct kvmi_event *ev, uint64_t gpa)
 {
-	int ret = 0;
-
-	if (s.between && gpa == s.between_gpa && s.marks < 2) {
-		s.marks++;
-		ret = read_counts();
-	}
-	return ret ?: kvmi_breakpoints_continue(s.set, ev);
-}
-
-static int handle(const struct kvmi_event *ev)
-{
-	uint64_t gpa;
-	int ret;
-
-	ret = kvmi_breakpoints_handle(s.set, ev, &gpa);
-	if (ret == 2)
-		return on_hit(ev, gpa);
-	/* The guest's own breakpoints, and what is no question. */
-	if (!ret)
-		return kvmi_event_reply(s.guest.vm, ev, KVMI_ACTION_CONTINUE);
-	return ret < 0 ? ret : 0;
+	return gpa == s.between_gpa ? read_counts(++s.marks == 1) : 0;
 }
 
 static bool is_over(void)
@@ -240,15 +209,13 @@ static int loop(void)
 	while (!is_over()) {
 		ret = kvmi_event_wait(s.guest.vm, &ev, TICK_MS);
 		if (ret > 0)
-			ret = handle(ev);
+			ret = linux_answer(&s.guest, s.set, ev, on_hit);
 		if (ret == -ENODEV)
 			return 1;
 		if (ret < 0 && ret != -EINTR)
 			return ret;
 	}
-	if (s.between ? s.marks == 1 : true)
-		return read_counts();
-	return 0;
+	return !s.between || s.marks == 1 ? read_counts(false) : 0;
 }
 
 /* Output ------------------------------------------------------------------------ */

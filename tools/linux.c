@@ -229,7 +229,7 @@ static int load_btf(struct linux_guest *l, const char *path)
 }
 
 /**
- * linux_open() - Find out about a guest's kernel
+ * linux_open() - Find out where a guest's kernel is
  * @l: the guest: vm, symbols and nr_symbols are to be set
  * @symbols_path: a file with its symbols; NULL: as it has them in its memory
  *
@@ -239,23 +239,12 @@ static int load_btf(struct linux_guest *l, const char *path)
  */
 int linux_open(struct linux_guest *l, const char *symbols_path)
 {
-	int ret, err;
+	int ret;
 
 	qsort(l->symbols, l->nr_symbols, sizeof(*l->symbols), by_name);
 	/* They do not change: no reason to have it wait. */
 	ret = symbols_path ? read_symbols(l, symbols_path) : kallsyms_read(l);
-	if (ret)
-		return ret;
-	err = kvmi_vm_pause(l->vm);
-	if (err)
-		return failed(err);
-	ret = apply_slide(l);
-	if (!ret)
-		ret = linux_find_space(l);
-	err = kvmi_vm_resume(l->vm);
-	if (!ret && err)
-		ret = failed(err);
-	return ret;
+	return ret ?: apply_slide(l);
 }
 
 /**
@@ -308,6 +297,31 @@ uint64_t linux_entry(const struct linux_guest *l, uint64_t function)
 		if (!memcmp(code, nothing[i], sizeof(code)))
 			return function + sizeof(code);
 	return function;
+}
+
+/**
+ * linux_answer() - Answer an event of a session with hidden breakpoints
+ * @l: the guest
+ * @set: the breakpoints
+ * @ev: any event
+ * @on_hit: called where a breakpoint was hit, before the vCPU goes on; 0 or -errno
+ *
+ * Return: 0 or -errno.
+ */
+int linux_answer(struct linux_guest *l, struct kvmi_breakpoints *set,
+		 const struct kvmi_event *ev,
+		 int (*on_hit)(const struct kvmi_event *ev, uint64_t gpa))
+{
+	uint64_t gpa;
+	int ret;
+
+	ret = kvmi_breakpoints_handle(set, ev, &gpa);
+	if (ret == 2)
+		return on_hit(ev, gpa) ?: kvmi_breakpoints_continue(set, ev);
+	/* The guest's own breakpoints, and what is no question. */
+	if (!ret)
+		return kvmi_event_reply(l->vm, ev, KVMI_ACTION_CONTINUE);
+	return ret < 0 ? ret : 0;
 }
 
 void linux_close(struct linux_guest *l)

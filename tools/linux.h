@@ -13,6 +13,7 @@
 #include "tool.h"
 
 struct btf;
+struct kvmi_breakpoints;
 
 struct btf *btf_parse(const void *data, size_t size);
 void btf_free(struct btf *btf);
@@ -57,6 +58,9 @@ int linux_open(struct linux_guest *l, const char *symbols_path);
 int linux_open_btf(struct linux_guest *l, const char *path);
 int linux_find_space(struct linux_guest *l);
 uint64_t linux_entry(const struct linux_guest *l, uint64_t function);
+int linux_answer(struct linux_guest *l, struct kvmi_breakpoints *set,
+		 const struct kvmi_event *ev,
+		 int (*on_hit)(const struct kvmi_event *ev, uint64_t gpa));
 void linux_close(struct linux_guest *l);
 /* 0: there is none. */
 uint64_t linux_symbol(const struct linux_guest *l, const char *name);

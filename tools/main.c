@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tool.h"
 
@@ -97,6 +98,14 @@ int attach_observer(const char *spec, struct kvmi_vm **vm)
 	};
 
 	return attach_with(spec, &options, vm);
+}
+
+uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
 bool parse_number(const char *text, uint64_t *value)

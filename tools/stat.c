@@ -196,14 +196,6 @@ static void show(uint64_t ns)
 		memcpy(row->was, row->total, s.nr_vcpus * sizeof(*row->was));
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
-
 /* Until then, a signal, or the VM's end: -ENODEV. */
 static int wait_until(uint64_t end)
 {

@@ -266,8 +266,6 @@ static void regs_json(uint32_t vcpu, const struct all_regs *r)
 	json_end();
 }
 
-#define ULL(x)	((unsigned long long)(x))
-
 static void regs_human(uint32_t vcpu, const struct all_regs *r)
 {
 	static const char * const segs[] = {

@@ -11,7 +11,6 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "linux.h"
 #include "syscall_names.h"
@@ -79,8 +78,6 @@ static struct {
 
 	uint64_t calls, seen, unread;
 } s;
-
-#define ULL(x)	((unsigned long long)(x))
 
 static const char *call_name(const struct call *call)
 {
@@ -306,21 +303,13 @@ static int set_breakpoints(void)
 
 /* The loop ---------------------------------------------------------------------- */
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
-
 static bool is_over(void)
 {
 	return interrupted || (s.max_calls && s.calls >= s.max_calls) ||
 	       (s.seconds && now_ns() - s.start_ns >= s.seconds * 1000000000ULL);
 }
 
-static void on_hit(const struct kvmi_event *ev, uint64_t gpa)
+static int on_hit(const struct kvmi_event *ev, uint64_t gpa)
 {
 	struct call call = { };
 	unsigned int i;
@@ -329,28 +318,13 @@ static void on_hit(const struct kvmi_event *ev, uint64_t gpa)
 		if (s.gpa[i] == gpa)
 			call.gate = &gates[i];
 	if (!call.gate)
-		return;
+		return 0;
 	s.seen++;
 	if (!read_call(ev, &call))
 		s.unread++;
 	else if (is_wanted(&call))
 		show(ev, &call);
-}
-
-static int handle(const struct kvmi_event *ev)
-{
-	uint64_t gpa;
-	int ret;
-
-	ret = kvmi_breakpoints_handle(s.set, ev, &gpa);
-	if (ret == 2) {
-		on_hit(ev, gpa);
-		return kvmi_breakpoints_continue(s.set, ev);
-	}
-	/* The guest's own breakpoints, and what is no question. */
-	if (!ret)
-		return kvmi_event_reply(s.guest.vm, ev, KVMI_ACTION_CONTINUE);
-	return ret < 0 ? ret : 0;
+	return 0;
 }
 
 /* 0 when it is to end, 1 when the VM did, or -errno. */
@@ -368,7 +342,7 @@ static int loop(void)
 			ret = kvmi_event_wait(s.guest.vm, &ev, TICK_MS);
 		}
 		if (ret > 0)
-			ret = handle(ev);
+			ret = linux_answer(&s.guest, s.set, ev, on_hit);
 		if (ret == -ENODEV)
 			return 1;
 		if (ret < 0 && ret != -EINTR)

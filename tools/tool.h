@@ -41,6 +41,9 @@ int attach_observer(const char *spec, struct kvmi_vm **vm);
 /* Where --json is the only option; false after a message. */
 bool parse_json(int argc, char **argv, bool *json);
 
+/* CLOCK_MONOTONIC, as events have it. */
+uint64_t now_ns(void);
+
 /* A number as C writes it; k, M and G multiply. */
 bool parse_number(const char *text, uint64_t *value);
 
@@ -59,6 +62,9 @@ void json_close(char bracket);
 
 /* "512 MiB"; the buffer is static. */
 const char *human_size(uint64_t bytes);
+
+/* For printf(). */
+#define ULL(x)	((unsigned long long)(x))
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 

@@ -6,7 +6,6 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "tool.h"
 
@@ -342,8 +341,6 @@ static uint64_t rip_of(const struct kvmi_event *ev)
 
 	return gprs ? gprs->r[KVMI_X86_RIP] : 0;
 }
-
-#define ULL(x)	((unsigned long long)(x))
 
 /* The columns that all lines have. */
 static void begin(const struct kvmi_event *ev, const char *name, uint64_t rip)
@@ -1083,14 +1080,6 @@ static void handle(const struct kvmi_event *ev, struct kvmi_reply *reply)
 			show[ev->kind](ev);
 		break;
 	}
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
 static bool is_over(void)
