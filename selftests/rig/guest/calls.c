@@ -17,14 +17,10 @@
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "guest.h"
-
-#define MARK		0x6b766d69
-#define TRACING		"/sys/kernel/tracing/"
 
 static bool with_int80;
 static uint64_t seed = 0x123456789abcdefULL;
@@ -37,29 +33,17 @@ static uint64_t next(void)
 	return seed;
 }
 
-static void set(const char *name, const char *value)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof(path), TRACING "%s", name);
-	fd = open(path, O_WRONLY);
-	if (fd < 0 || write(fd, value, strlen(value)) != (ssize_t)strlen(value))
-		fail(path);
-	close(fd);
-}
-
 static void begin_tracing(void)
 {
 	char pid[16];
 
 	snprintf(pid, sizeof(pid), "%d", getpid());
-	set("buffer_size_kb", "8192");
+	trace_set("buffer_size_kb", "8192");
 	/* Counts: processors whose clocks differ agree on the order. */
-	set("trace_clock", "counter");
-	set("options/event-fork", "1");
-	set("set_event_pid", pid);
-	set("events/raw_syscalls/sys_enter/enable", "1");
+	trace_set("trace_clock", "counter");
+	trace_set("options/event-fork", "1");
+	trace_set("set_event_pid", pid);
+	trace_set("events/raw_syscalls/sys_enter/enable", "1");
 }
 
 static void int80(uint32_t nr)
@@ -135,12 +119,8 @@ int main(int argc, char **argv)
 		return 2;
 	with_int80 = argc > 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (page == MAP_FAILED || mlock((void *)page, PAGE))
-		fail("mmap");
+	page = fixed_page();
 	page[0] = MARK;
-	pin((void *)page);
 	begin_tracing();
 	printf("guest: calls %d page 0x%llx\n", getpid(),
 	       (unsigned long long)physical((void *)page));
@@ -159,6 +139,6 @@ int main(int argc, char **argv)
 		}
 	}
 	syscall(SYS_getpid, MARK, 2, 0, 0, 0, 0);
-	set("tracing_on", "0");
+	trace_set("tracing_on", "0");
 	return 0;
 }

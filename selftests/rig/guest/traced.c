@@ -20,14 +20,11 @@
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 
 #include "guest.h"
 
-#define MARK		0x6b766d69
-#define TRACING		"/sys/kernel/tracing/"
 #define BETWEEN		"__x64_sys_ioprio_get"
 #define MAX_FUNCTIONS	131072
 /* Calls of one of them: it is not to take for ever. */
@@ -56,7 +53,6 @@ static struct function functions[MAX_FUNCTIONS];
 static struct call *calls;
 static size_t nr_functions, nr_calls;
 static pid_t self;
-static bool lost;
 
 /* As many parts of the kernel as can be had without a disk, and on both CPUs. */
 static const char * const work[] = {
@@ -80,18 +76,6 @@ static const char * const work[] = {
 	"sysctl -w vm.swappiness=50; flock /t/a true; mknod /t/z c 1 3; echo >/t/z",
 	"umount /t",
 };
-
-static void set(const char *name, const char *value)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof(path), TRACING "%s", name);
-	fd = open(path, O_WRONLY);
-	if (fd < 0 || write(fd, value, strlen(value)) != (ssize_t)strlen(value))
-		fail(path);
-	close(fd);
-}
 
 static int by_name(const void *a, const void *b)
 {
@@ -160,7 +144,8 @@ static void read_page(const uint8_t *page)
 	const uint8_t *pos = page + 16, *end = pos + (commit & 0xfffff);
 	uint32_t head, type, delta, len, first;
 
-	lost |= commit >> 30 & 3;
+	if (commit >> 30 & 3)
+		fail("ftrace has lost something");
 	for (; pos + 8 <= end; pos += len) {
 		head = *(const uint32_t *)pos;
 		first = *(const uint32_t *)(pos + 4);
@@ -194,7 +179,6 @@ static void read_calls(void)
 	int cpu, fd;
 
 	nr_calls = 0;
-	lost = false;
 	for (cpu = 0; cpu < 64; cpu++) {
 		snprintf(path, sizeof(path), TRACING "per_cpu/cpu%d/trace_pipe_raw", cpu);
 		fd = open(path, O_RDONLY | O_NONBLOCK);
@@ -204,7 +188,7 @@ static void read_calls(void)
 			read_page(page);
 		close(fd);
 	}
-	set("trace", "\n");
+	trace_set("trace", "\n");
 }
 
 /* How often each was called between the two calls of BETWEEN, or all along. */
@@ -264,21 +248,6 @@ static long now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec;
-}
-
-static volatile uint64_t *wait_page(void)
-{
-	volatile uint64_t *page;
-
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (page == MAP_FAILED || mlock((void *)page, PAGE))
-		fail("mmap");
-	/* A child would make the page copied, and another one be read. */
-	madvise((void *)page, PAGE, MADV_DONTFORK);
-	page[0] = MARK;
-	pin((void *)page);
-	return page;
 }
 
 /*
@@ -390,22 +359,21 @@ int main(int argc, char **argv)
 	calls = malloc(MAX_CALLS_ALL * sizeof(*calls));
 	if (!calls)
 		fail("malloc");
-	page = wait_page();
+	page = fixed_page();
+	page[0] = MARK;
 	read_symbols();
 
-	set("tracing_on", "0");
-	set("buffer_size_kb", "32768");
+	trace_set("tracing_on", "0");
+	trace_set("buffer_size_kb", "32768");
 	/* Counts: processors whose clocks differ agree on the order. */
-	set("trace_clock", "counter");
+	trace_set("trace_clock", "counter");
 	printf("guest: begins to trace by %ld s\n", now());
-	set("current_tracer", "function");
+	trace_set("current_tracer", "function");
 	printf("guest: traces by %ld s\n", now());
-	set("tracing_on", "1");
+	trace_set("tracing_on", "1");
 	do_work();
-	set("tracing_on", "0");
+	trace_set("tracing_on", "0");
 	count_calls(false);
-	if (lost)
-		fail("ftrace has lost something");
 	printf("guest: ftrace has %zu calls by %ld s\n", nr_calls, now());
 	mark_hot();
 	choose(nr);
@@ -416,22 +384,20 @@ int main(int argc, char **argv)
 	       (unsigned long long)physical((void *)page));
 	while (!page[1])
 		asm volatile("pause");
-	set("tracing_on", "1");
+	trace_set("tracing_on", "1");
 	syscall(SYS_ioprio_get, 1, 0);
 	do_work();
 	syscall(SYS_ioprio_get, 1, 0);
-	set("tracing_on", "0");
+	trace_set("tracing_on", "0");
 	printf("guest: done by %ld s\n", now());
 	count_calls(true);
-	if (lost)
-		fail("ftrace has lost something");
 	for (i = 0; i < nr_functions; i++)
 		if (functions[i].chosen) {
 			printf("guest: count %s %u\n", functions[i].name,
 			       functions[i].calls);
 			breathe(n++);
 		}
-	set("current_tracer", "nop");
-	set("buffer_size_kb", "1");
+	trace_set("current_tracer", "nop");
+	trace_set("buffer_size_kb", "1");
 	return 0;
 }

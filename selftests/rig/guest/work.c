@@ -144,15 +144,9 @@ int main(int argc, char **argv)
 	end = start + atoi(argv[1]);
 	value = strtoull(argv[2], NULL, 16);
 
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (page == MAP_FAILED || mlock((void *)page, PAGE))
-		fail("mmap");
-	/* A child would make the page copied, and another one be written. */
-	madvise((void *)page, PAGE, MADV_DONTFORK);
+	page = fixed_page();
 	page[0] = 0;
 	page[2] = 0;
-	pin((void *)page);
 	gpa = physical((void *)page);
 	printf("guest: page 0x%llx\n", (unsigned long long)gpa);
 
