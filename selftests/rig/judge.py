@@ -82,6 +82,11 @@ def read_expect(path):
     return expect
 
 
+def unreported():
+    """A program of which nothing is known yet."""
+    return {"status": None, "cases": {}, "skip": None, "plan": None, "said": []}
+
+
 def read_serial(text):
     """What each program reported: {program: (exit status, {case: (...)})}."""
     programs, current = {}, None
@@ -89,8 +94,7 @@ def read_serial(text):
         m = re.match(r"# rig: (start|end) (\S+) ?(\S*)$", line)
         if m and m[1] == "start":
             current = m[2]
-            programs[current] = {"status": None, "cases": {}, "skip": None,
-                                 "plan": None, "said": []}
+            programs[current] = unreported()
         elif m and current:
             programs[current]["status"] = int(m[3])
             current = None
@@ -149,8 +153,7 @@ def judge(args):
     for program, declared in expect.items():
         p = reported.get(program)
         if p is None:
-            p = {"status": None, "cases": {}, "skip": None, "plan": None,
-                 "said": []}
+            p = unreported()
             why = "the program did not run"
         elif p["status"] is None:
             why = " ".join(["the program did not end", *p["said"]])
