@@ -7,7 +7,6 @@
  *
  * Begins without kvmi.ko, and loads it from $KVMI_KO (or /rig/kvmi.ko).
  */
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
@@ -19,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/bench.h"
 #include "lib/tool.h"
 
 #define PAGE		4096UL
@@ -52,18 +52,12 @@ static uint64_t median(uint64_t *samples)
 static void figure(const char *name, uint64_t value, const char *reference,
 		   uint64_t ref)
 {
-	printf("bench: %s %llu instructions", name, (unsigned long long)value);
-	if (reference)
-		printf(" (reference %s %llu, ratio %.2f)", reference,
-		       (unsigned long long)ref, (double)value / ref);
-	printf("\n");
-	fflush(stdout);
+	bench_figure(name, value, "instructions", reference, ref);
 }
 
 static void figure_of(const char *name, uint64_t value, const char *unit)
 {
-	printf("bench: %s %llu %s\n", name, (unsigned long long)value, unit);
-	fflush(stdout);
+	bench_figure(name, value, unit, NULL, 0);
 }
 
 /* ---- the guest's side ---------------------------------------------------------- */
@@ -1135,18 +1129,6 @@ static void everything(struct bench_vm *b)
 	kvmi_vm_close(kv);
 }
 
-static void load_module(void)
-{
-	const char *path = getenv("KVMI_KO");
-	int fd = open(path ? path : "/rig/kvmi.ko", O_RDONLY);
-
-	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0)) {
-		perror("bench: cannot load kvmi.ko");
-		exit(1);
-	}
-	close(fd);
-}
-
 int main(void)
 {
 	uint64_t nomodule, attached, out, futex, efd, yield, poll_cost, copy, v;
@@ -1175,7 +1157,7 @@ int main(void)
 	figure("floor_eventfd", efd, NULL, 0);
 	figure("floor_yield", yield, NULL, 0);
 
-	load_module();
+	bench_load_module();
 	everything(&b);
 	figure("exit_cpuid_loaded", cpuid_cost(&b), "exit_cpuid_nomodule",
 	       nomodule);

@@ -6,15 +6,10 @@
  *
  * Loads kvmi.ko from $KVMI_KO (or /rig/kvmi.ko).
  */
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/bench.h"
 #include "lib/tool.h"
 
 #define NR_VCPUS	4
@@ -43,15 +38,6 @@ static __guest uint64_t time_touch(uint64_t from, uint64_t out, uint64_t go)
 	return SAMPLES;
 }
 
-static void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	KTAP_OK(sched_setaffinity(0, sizeof(set), &set));
-}
-
 /* Pages that the host has, and KVM does not map yet. */
 static uint64_t cost(char *mem, int nr)
 {
@@ -66,10 +52,10 @@ static uint64_t cost(char *mem, int nr)
 		vmm_vcpu_set_entry(vm, i, time_touch, PAGES_AT + i * REGION,
 				   samples + i * PAGE, flag);
 		/* Threads inherit it. */
-		pin(i);
+		bench_pin(i);
 		vmm_vcpu_start(vm, i);
 	}
-	pin(0);
+	bench_pin(0);
 	usleep(20000);
 	*(volatile uint64_t *)vmm_gpa(vm, flag) = 1;
 	for (i = 0; i < nr; i++)
@@ -80,25 +66,12 @@ static uint64_t cost(char *mem, int nr)
 	return sum / nr / SAMPLES;
 }
 
-static void figure(const char *name, uint64_t value, const char *reference,
-		   uint64_t ref)
-{
-	printf("bench: %s %llu ticks", name, (unsigned long long)value);
-	if (reference)
-		printf(" (reference %s %llu, ratio %.2f)", reference,
-		       (unsigned long long)ref, (double)value / ref);
-	printf("\n");
-	fflush(stdout);
-}
-
 int main(void)
 {
-	const char *path = getenv("KVMI_KO");
 	uint64_t one, four;
 	struct kvmi_vm *kv;
 	uint32_t view;
 	char *mem;
-	int fd;
 
 	vm = vmm_create(NR_VCPUS, 0);
 	mem = vmm_slot_add(vm, 1, PAGES_AT, NR_VCPUS * REGION, 0);
@@ -108,20 +81,16 @@ int main(void)
 	cost(mem, NR_VCPUS);
 	one = cost(mem, 1);
 	four = cost(mem, NR_VCPUS);
-	figure("fault_smp1", one, NULL, 0);
-	figure("fault_smp4", four, "fault_smp1", one);
+	bench_figure("fault_smp1", one, "ticks", NULL, 0);
+	bench_figure("fault_smp4", four, "ticks", "fault_smp1", one);
 
-	fd = open(path ? path : "/rig/kvmi.ko", O_RDONLY);
-	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0)) {
-		perror("bench: cannot load kvmi.ko");
-		return 1;
-	}
+	bench_load_module();
 	kv = tool_attach(vm);
 	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view));
 	KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL, view));
 	cost(mem, NR_VCPUS);
-	figure("view_fill_smp1", cost(mem, 1), "fault_smp1", one);
-	figure("view_fill_smp4", cost(mem, NR_VCPUS), "fault_smp4", four);
+	bench_figure("view_fill_smp1", cost(mem, 1), "ticks", "fault_smp1", one);
+	bench_figure("view_fill_smp4", cost(mem, NR_VCPUS), "ticks", "fault_smp4", four);
 	kvmi_vm_close(kv);
 	vmm_destroy(vm);
 	return 0;
