@@ -70,38 +70,42 @@ bench_run()
 	fi
 }
 
-# Benchmarks are programs of the selftests called bench_*; those called
-# bench_smp_* need two CPUs, those called bench_smp4_* four, and run on the Intel host.
+# bench_programs CPUS: programs of the selftests called bench_*; those called
+# bench_smp_* need two CPUs, those called bench_smp4_* four.
+bench_programs()
+{
+	local p
+
+	user_programs | while read -r p; do
+		case ${p##*/} in
+		bench_smp_*) echo 2 "${p##*/}" ;;
+		bench_smp4_*) echo 4 "${p##*/}" ;;
+		bench_*) echo 1 "${p##*/}" ;;
+		esac
+	done | sed -n "s/^$1 //p"
+}
+
+# Those that need more than one CPU run on the Intel host.
 rig_bench()
 {
-	local rc=0 one=() two=() four=() p logs=()
+	local rc=0 cpus host programs logs=()
 
 	setup_host_packages
 	setup_kernel 6.12
 	locked build-6.12 build_module 6.12
 	locked build-user build_user
-	while read -r p; do
-		case ${p##*/} in
-		bench_smp_*) two+=("${p##*/}") ;;
-		bench_smp4_*) four+=("${p##*/}") ;;
-		bench_*) one+=("${p##*/}") ;;
-		esac
-	done < <(user_programs)
 	rm -f "$OUT"/logs/bench-*.log
-	if [ ${#one[@]} -gt 0 ]; then
-		bench_run amd 1 "${one[@]}" || rc=1
-		logs+=("$OUT/logs/bench-amd-1.log")
-	fi
-	if [ ${#two[@]} -gt 0 ]; then
-		setup_bochs
-		bench_run intel 2 "${two[@]}" || rc=1
-		logs+=("$OUT/logs/bench-intel-2.log")
-	fi
-	if [ ${#four[@]} -gt 0 ]; then
-		setup_bochs
-		bench_run intel 4 "${four[@]}" || rc=1
-		logs+=("$OUT/logs/bench-intel-4.log")
-	fi
+	for cpus in 1 2 4; do
+		mapfile -t programs < <(bench_programs "$cpus")
+		[ ${#programs[@]} -gt 0 ] || continue
+		host=amd
+		if [ "$cpus" -gt 1 ]; then
+			host=intel
+			setup_bochs
+		fi
+		bench_run "$host" "$cpus" "${programs[@]}" || rc=1
+		logs+=("$OUT/logs/bench-$host-$cpus.log")
+	done
 	python3 "$RIG_DIR/bench.py" "$RIG_DIR/bench.limits" "${BENCH_JSON:-}" \
 		"${logs[@]}" || rc=1
 	return "$rc"
