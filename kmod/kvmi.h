@@ -1033,7 +1033,7 @@ struct kvmi_vm {
  * @arm: interrupts off, before every entry of L1: make the controls in force
  *	agree with @want (KVMI_WANT_*)
  * @disarm: vCPU loaded: give back every control
- * @settle: called on the vCPU's thread: set kvmi_armed.exits
+ * @expect: called on the vCPU's thread: set kvmi_armed.exits
  * @run: kvmi_vcpu_run() of a vCPU that may be watched: kvmi_quick_run()
  * @exit: kvmi_handle_exit() of one: kvmi_quick_exit()
  * @exit_begin: interrupts off, first thing after an exit, if @arm has left any of
@@ -1075,7 +1075,7 @@ struct kvmi_ops {
 	void (*controls)(struct kvmi_wants *wants);
 	void (*arm)(struct kvmi_vcpu *kv, u32 want);
 	void (*disarm)(struct kvmi_vcpu *kv);
-	void (*settle)(struct kvmi_vcpu *kv);
+	void (*expect)(struct kvmi_vcpu *kv);
 	fastpath_t (*run)(struct kvm_vcpu *vcpu, u64 run_flags);
 	int (*exit)(struct kvm_vcpu *vcpu, fastpath_t fastpath);
 	void (*exit_begin)(struct kvmi_vcpu *kv);

@@ -451,6 +451,15 @@ out:
 	return kvmi_exit_after(kv, ret);
 }
 
+/* Nothing is armed: what is to be done of a change is to expect other exits. */
+static noinline void kvmi_exit_settle(struct kvmi_vcpu *kv)
+{
+	u32 gen = kvmi_wants_begin(kv);
+
+	kvmi_ops->expect(kv);
+	kvmi_wants_end(kv, gen);
+}
+
 static __always_inline int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 {
 	if (unlikely(!kvmi_in_l1(kv->vcpu)))
@@ -458,7 +467,7 @@ static __always_inline int kvmi_exit(struct kvmi_vcpu *kv, fastpath_t fastpath)
 	/* Else the next entry does it. */
 	if (unlikely(READ_ONCE(kv->gen) != kv->armed.gen) &&
 	    !(kv->armed.bits | (READ_ONCE(kv->want) & ~KVMI_WANT_PASSIVE)))
-		kvmi_ops->settle(kv);
+		kvmi_exit_settle(kv);
 	/* What was held back was not delivered, whatever KVM has left of it. */
 	if (unlikely(kv->busy.inject) && !kv->busy.deferred)
 		kvmi_inject_exit(kv);

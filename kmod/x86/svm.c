@@ -352,14 +352,6 @@ static void kvmi_svm_expect(struct kvmi_vcpu *kv)
 	kvmi_svm_set(exits, INTERCEPT_VMRUN);
 }
 
-static void kvmi_svm_settle(struct kvmi_vcpu *kv)
-{
-	u32 gen = kvmi_wants_begin(kv);
-
-	kvmi_svm_expect(kv);
-	kvmi_wants_end(kv, gen);
-}
-
 /* The exit codes up to 0xbf: APM volume 2, "SVM Intercept Codes". */
 static __always_inline enum kvmi_concern kvmi_svm_concern(struct kvmi_vcpu *kv)
 {
@@ -1265,7 +1257,7 @@ const struct kvmi_ops kvmi_svm_ops = {
 	.controls = kvmi_svm_controls,
 	.arm = kvmi_svm_arm,
 	.disarm = kvmi_svm_disarm,
-	.settle = kvmi_svm_settle,
+	.expect = kvmi_svm_expect,
 	.run = kvmi_svm_run,
 	.exit = kvmi_svm_exit,
 	.exit_begin = kvmi_svm_exit_begin,

@@ -311,14 +311,6 @@ static void kvmi_vmx_expect(struct kvmi_vcpu *kv)
 	memcpy(kv->armed.exits, &exits, sizeof(exits));
 }
 
-static void kvmi_vmx_settle(struct kvmi_vcpu *kv)
-{
-	u32 gen = kvmi_wants_begin(kv);
-
-	kvmi_vmx_expect(kv);
-	kvmi_wants_end(kv, gen);
-}
-
 static __always_inline enum kvmi_concern kvmi_vmx_concern(struct kvmi_vcpu *kv)
 {
 	/* Of an entry that has failed it is none of those that are asked about. */
@@ -981,7 +973,7 @@ const struct kvmi_ops kvmi_vmx_ops = {
 	.controls = kvmi_vmx_controls,
 	.arm = kvmi_vmx_arm,
 	.disarm = kvmi_vmx_disarm,
-	.settle = kvmi_vmx_settle,
+	.expect = kvmi_vmx_expect,
 	.run = kvmi_vmx_run,
 	.exit = kvmi_vmx_exit,
 	.exit_begin = kvmi_vmx_exit_begin,
