@@ -949,6 +949,8 @@ struct kvmi_vcpu {
  * @own_next: where the next one is looked for, downwards; 0: at the end
  * @undo_lock: snapshots (undo.c)
  * @view_hooks: views can be had
+ * @check: with check_views: where the comparison of the views with the host's tables
+ *	is; @again: something was dropped since it began
  * @breakpoints: struct kvmi_bp by guest-physical address (breakpoint.c)
  * @nr_breakpoints: of them
  * @had_breakpoints: there was one once
@@ -1016,6 +1018,12 @@ struct kvmi_vm {
 	gfn_t own_next;
 	struct mutex undo_lock;			/* snapshots */
 	bool view_hooks;
+	struct {
+		struct delayed_work work;
+		unsigned long view;		/* to go on from */
+		gfn_t next;
+		bool again;
+	} check;
 	struct xarray breakpoints;
 	u32 nr_breakpoints;
 	bool had_breakpoints;
@@ -1572,8 +1580,6 @@ bool kvmi_view_fetches(struct kvmi_vcpu *kv, gfn_t gfn);
 u32 kvmi_view_access(struct kvmi_tree *tree, gfn_t gfn);
 bool kvmi_view_zap(struct kvm *kvm, gfn_t start, gfn_t end);
 bool kvmi_view_age(struct kvm *kvm, gfn_t start, gfn_t end, bool clear);
-void kvmi_view_unsettled(bool begin);
-int kvmi_view_check(struct kvmi_vm *vm, struct kvmi_view_check *args);
 int kvmi_view_list(struct kvmi_vm *vm, struct kvmi_views *args);
 int kvmi_view_link(struct kvmi_vm *vm, struct kvmi_view_link *args);
 struct kvmi_tree *kvmi_view_base(struct kvmi_tree *tree);
@@ -1583,6 +1589,13 @@ bool kvmi_view_given(struct kvmi_tree *tree, gfn_t gfn);
 bool kvmi_view_withdraw(struct kvmi_vm *vm, struct kvmi_tree *tree, gfn_t gfn);
 void kvmi_view_take_back(struct kvmi_vm *vm, struct kvmi_tree *tree);
 void kvmi_view_mark(struct kvmi_tree *tree, gfn_t gfn, u8 mask, u8 bits);
+
+/* check.c */
+void kvmi_check_init(struct kvmi_vm *vm);
+void kvmi_check_exit(struct kvmi_vm *vm);
+int kvmi_check_views(struct kvmi_vm *vm, struct kvmi_view_check *args);
+void kvmi_check_zapped(struct kvmi_vm *vm);
+void kvmi_check_unsettled(bool begin);
 
 /* aside.c */
 u8 kvmi_aside_page(struct kvmi_tree *aside, gfn_t gfn, u8 page);
@@ -1708,6 +1721,23 @@ struct kvmi_tdp_leaf {
 	u64 *sptep;
 };
 
+/* Leaves of which KVM has none that a comparison notes at a time. */
+#define KVMI_TDP_LONE	128
+
+/**
+ * struct kvmi_tdp_lone - a view's leaf of which KVM has none, or not all
+ * @gfn: first that it maps
+ * @source: the gfn whose page it shows there
+ * @spte: the leaf
+ * @level: of it
+ */
+struct kvmi_tdp_lone {
+	gfn_t gfn;
+	gfn_t source;
+	u64 spte;
+	int level;
+};
+
 /**
  * struct kvmi_tdp_check - a comparison of a view with KVM's tables
  * @root: KVM's
@@ -1718,6 +1748,8 @@ struct kvmi_tdp_leaf {
  * @alone: that KVM has none for
  * @wrong: that say more than KVM's
  * @gfn: the first of these
+ * @lone: room for KVMI_TDP_LONE of which KVM has none; NULL: who asks does not care
+ * @nr_lone: so many are there; a full room ends @budget
  */
 struct kvmi_tdp_check {
 	hpa_t root;
@@ -1728,6 +1760,8 @@ struct kvmi_tdp_check {
 	u64 alone;
 	u64 wrong;
 	gfn_t gfn;
+	struct kvmi_tdp_lone *lone;
+	u32 nr_lone;
 };
 
 /* Marks of a view's leaves, among the bits that the CPU ignores. */

@@ -201,11 +201,11 @@ static void kvmi_arch_commit_memory_region(struct kvm *kvm,
 	kvmi_mmu_begin();
 	if (tell)
 		kvmi_change_slot_old(&ev, change == KVM_MR_CREATE ? NULL : old);
-	kvmi_view_unsettled(true);
+	kvmi_check_unsettled(true);
 	kvm_real(kvm_arch_commit_memory_region)(kvm, old, new, change);
 	if (zap)
 		kvmi_mmu_zap_flush(kvm, start, end);
-	kvmi_view_unsettled(false);
+	kvmi_check_unsettled(false);
 	if (tell)
 		kvmi_change_slot(kvm, &ev, new, change);
 	kvmi_mmu_end();

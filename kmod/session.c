@@ -391,7 +391,7 @@ static int kvmi_do_views(struct kvmi_session *session, union kvmi_args *args)
 static int kvmi_do_view_check(struct kvmi_session *session,
 			      union kvmi_args *args)
 {
-	return kvmi_view_check(session->vm, &args->check);
+	return kvmi_check_views(session->vm, &args->check);
 }
 
 static int kvmi_do_remap(struct kvmi_session *session, union kvmi_args *args)

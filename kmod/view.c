@@ -13,9 +13,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/delay.h>
 #include <linux/mm.h>
-#include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -25,18 +23,6 @@
 #define BLOCK_SHIFT		9
 #define BLOCK_PAGES		(1 << BLOCK_SHIFT)
 #define KVMI_MAX_RANGES		65536
-/* Leaves that a check looks at with the locks held. */
-#define CHECK_BUDGET		2048
-/* How often it waits for a change of the memory slots, a millisecond each. */
-#define CHECK_TRIES		1000
-
-/* With KASAN nothing is fast: there it is on. */
-static bool check_views = IS_ENABLED(CONFIG_KASAN);
-module_param(check_views, bool, 0600);
-MODULE_PARM_DESC(check_views, "compare views with KVM's tables at each invalidation (default: on kernels with KASAN)");
-
-/* Changes of memory slots of which KVM's tables show more than the views yet. */
-static atomic_t kvmi_unsettled = ATOMIC_INIT(0);
 
 /* Of a block in which more than rights is set. */
 #define BLOCK_MARKED		XA_MARK_0
@@ -1256,114 +1242,6 @@ int kvmi_view_list(struct kvmi_vm *vm, struct kvmi_views *args)
 	return 0;
 }
 
-/* Some leaves of one view. Return: 1 if there are more, 0, -EAGAIN. */
-static int kvmi_view_check_some(struct kvmi_vm *vm, struct kvmi_tree *tree,
-				struct kvmi_tdp_check *check)
-{
-	struct kvm *kvm = vm->kvm;
-	int ret = -EAGAIN;
-
-	check->budget = CHECK_BUDGET;
-	rcu_read_lock();
-	write_lock(&kvm->mmu_lock);
-	/* None begins to change KVM's tables while we hold the lock. */
-	if (!atomic_read(&kvmi_unsettled)) {
-		check->level = kvmi_tdp_root(kvm, &check->root);
-		spin_lock(&vm->view_lock);
-		ret = kvmi_tdp_check(tree, check);
-		spin_unlock(&vm->view_lock);
-	}
-	write_unlock(&kvm->mmu_lock);
-	rcu_read_unlock();
-	return ret;
-}
-
-static int kvmi_view_check_one(struct kvmi_vm *vm, struct kvmi_tree *tree,
-			       struct kvmi_tdp_check *check)
-{
-	int tries = CHECK_TRIES;
-	int ret;
-
-	check->next = 0;
-	do {
-		ret = kvmi_view_check_some(vm, tree, check);
-		if (signal_pending(current))
-			return -EINTR;
-		if (ret == -EAGAIN && --tries)
-			fsleep(1000);
-		cond_resched();
-	} while (ret > 0 || (ret == -EAGAIN && tries));
-	return ret;
-}
-
-/**
- * kvmi_view_check - KVMI_VIEW_CHECK
- * @vm: vm->sem held for reading, vm->lock held
- * @args: argument of the ioctl
- *
- * Return: 0, -EINVAL, -ENOENT, -EAGAIN, -EINTR.
- */
-int kvmi_view_check(struct kvmi_vm *vm, struct kvmi_view_check *args)
-{
-	struct kvmi_tdp_check check = {};
-	struct kvmi_tree *tree;
-	unsigned long i;
-	int ret = 0;
-
-	if (args->flags || args->pad)
-		return -EINVAL;
-	if (args->view == KVMI_VIEW_ALL) {
-		xa_for_each(&vm->views, i, tree) {
-			ret = kvmi_view_check_one(vm, tree, &check);
-			if (ret)
-				return ret;
-		}
-	} else {
-		tree = kvmi_view_get(vm, args->view);
-		if (!tree)
-			return -ENOENT;
-		ret = kvmi_view_check_one(vm, tree, &check);
-	}
-	args->out_leaves = check.leaves;
-	args->out_alone = check.alone;
-	args->out_wrong = check.wrong;
-	args->out_gfn = check.gfn;
-	return ret;
-}
-
-/* After an invalidation, kvm->mmu_lock held for writing: only with check_views. */
-static void kvmi_view_check_zapped(struct kvmi_vm *vm, struct kvm *kvm)
-{
-	struct kvmi_tdp_check check = {};
-	struct kvmi_tree *tree;
-	unsigned long i;
-
-	if (atomic_read(&kvmi_unsettled))
-		return;
-	check.level = kvmi_tdp_root(kvm, &check.root);
-	xa_for_each(&vm->views, i, tree) {
-		check.next = 0;
-		check.budget = CHECK_BUDGET;
-		kvmi_tdp_check(tree, &check);
-		if (WARN_ONCE(check.wrong, "view %u is stale at gfn %llx\n",
-			      tree->id, check.gfn))
-			break;
-	}
-}
-
-/**
- * kvmi_view_unsettled - KVM begins, or has ended, to change its tables before the
- * views' are changed: who compares them has to wait
- * @begin: it begins
- */
-void kvmi_view_unsettled(bool begin)
-{
-	if (begin)
-		atomic_inc(&kvmi_unsettled);
-	else
-		atomic_dec(&kvmi_unsettled);
-}
-
 /* ---- KVM's invalidations ------------------------------------------------------------------ */
 
 static struct kvmi_vm *kvmi_view_vm(struct kvm *kvm)
@@ -1396,8 +1274,7 @@ bool kvmi_view_zap(struct kvm *kvm, gfn_t start, gfn_t end)
 		xa_for_each(&vm->views, i, tree)
 			flush |= kvmi_tdp_zap(tree, start, end);
 		flush |= kvmi_alias_zap(vm, start, end);
-		if (unlikely(check_views))
-			kvmi_view_check_zapped(vm, kvm);
+		kvmi_check_zapped(vm);
 		spin_unlock(&vm->view_lock);
 	}
 	rcu_read_unlock();

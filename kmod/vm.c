@@ -43,6 +43,7 @@ static void kvmi_vm_free(struct kref *ref)
 	unsigned long i;
 
 	cancel_delayed_work_sync(&vm->timer);
+	kvmi_check_exit(vm);
 	xa_for_each(&vm->vcpus, i, kv)
 		kvmi_vcpu_free(kv);
 	kvmi_sink_fini(&vm->sink);
@@ -557,6 +558,7 @@ struct kvmi_sink *kvmi_vm_attach(struct file *vm_file, u32 ring_size,
 	mutex_init(&vm->change.lock);
 	init_waitqueue_head(&vm->change.wq);
 	INIT_DELAYED_WORK(&vm->timer, kvmi_event_timer);
+	kvmi_check_init(vm);
 	vm->def_pause = paused;
 	vm->attach_ns = ktime_get_ns();
 	vm->vendor = vm_file->f_op->owner;

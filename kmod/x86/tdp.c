@@ -428,6 +428,23 @@ static bool kvmi_tdp_same(u64 entry, int level, gfn_t gfn,
 		 ~(kvmi_ops->spte_access(kvm) & access));
 }
 
+/* KVM has no leaf that says whether this one is right. */
+static void kvmi_tdp_check_lone(u64 entry, int level, gfn_t gfn, gfn_t source,
+				struct kvmi_tdp_check *check)
+{
+	struct kvmi_tdp_lone *lone;
+
+	if (!check->lone)
+		return;
+	lone = &check->lone[check->nr_lone++];
+	lone->gfn = gfn;
+	lone->source = source;
+	lone->spte = entry;
+	lone->level = level;
+	if (check->nr_lone == KVMI_TDP_LONE)
+		check->budget = 1;
+}
+
 /* What a leaf shows that is there in another page's place. */
 static bool kvmi_tdp_same_alias(struct kvmi_tree *view, u64 entry, gfn_t gfn,
 				struct kvmi_tdp_check *check)
@@ -446,17 +463,19 @@ static bool kvmi_tdp_same_alias(struct kvmi_tree *view, u64 entry, gfn_t gfn,
 		   !kvmi_tdp_lookup(check->root, check->level, alias->source,
 				    &leaf)) {
 		check->alone++;
+		kvmi_tdp_check_lone(entry, 1, gfn, alias->source, check);
 		return true;
 	}
 	return kvmi_tdp_same(entry, 1, alias->source, &leaf, access);
 }
 
 static void kvmi_tdp_check_leaf(struct kvmi_tree *view, u64 entry, int level,
-				gfn_t gfn, struct kvmi_tdp_check *check)
+				gfn_t first, struct kvmi_tdp_check *check)
 {
-	gfn_t end = gfn + kvmi_tdp_pages(level);
+	gfn_t end = first + kvmi_tdp_pages(level);
+	bool there = false, missing = false;
 	struct kvmi_tdp_leaf leaf;
-	bool there = false;
+	gfn_t gfn = first;
 
 	check->leaves++;
 	if ((entry & KVMI_TDP_ALIAS) ||
@@ -472,6 +491,7 @@ static void kvmi_tdp_check_leaf(struct kvmi_tree *view, u64 entry, int level,
 		    !kvmi_tdp_lookup(check->root, check->level, gfn, &leaf)) {
 			/* What KVM has none of, it has by no smaller part. */
 			leaf.level = 1;
+			missing = true;
 			continue;
 		}
 		there = true;
@@ -482,6 +502,8 @@ static void kvmi_tdp_check_leaf(struct kvmi_tree *view, u64 entry, int level,
 			check->gfn = gfn;
 		return;
 	}
+	if (missing)
+		kvmi_tdp_check_lone(entry, level, first, first, check);
 	if (!there)
 		check->alone++;
 }

@@ -2065,12 +2065,15 @@ struct kvmi_views {
  * @out_alone: of these, those of which KVM has none of its own now: it drops its
  *	tables at times, and the host's page has stayed
  * @out_wrong: of these, those which show another page than KVM's, have rights that
- *	KVM's has not or the view does not give, or another memory type
+ *	KVM's has not or the view does not give, or another memory type; or, where
+ *	KVM has none, show another page than the VMM has there, or may be written
+ *	where the VMM's may not
  * @out_gfn: guest frame number of the first wrong one
  *
- * For tests of kvmi: compares a view's page table with KVM's. @out_wrong is 0,
- * whatever the guest, the host and the VMM do. EAGAIN: the VMM is changing its
- * memory slots.
+ * For tests of kvmi: compares a view's page table with KVM's, and with the VMM's.
+ * @out_wrong is 0, whatever the guest, the host and the VMM do. What the VMM maps
+ * without a struct page (device memory) is only compared with KVM's. EAGAIN: the VMM
+ * is changing its memory all the time.
  */
 struct kvmi_view_check {
 	__u32 size;
