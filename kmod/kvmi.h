@@ -1154,6 +1154,7 @@ void kvmi_vm_hooks_put(void);
 void kvmi_vm_leave(struct kvmi_sink *sink, bool closed);
 struct kvmi_vm *kvmi_vm_lookup(struct kvm *kvm);
 struct kvmi_vm *kvmi_vm_find(struct kvm *kvm);
+void kvmi_vm_each(void (*fn)(struct kvm *kvm));
 void kvmi_vm_put(struct kvmi_vm *vm);
 int kvmi_vm_get(struct kvmi_vm *vm);
 void kvmi_vm_unget(struct kvmi_vm *vm);

@@ -73,6 +73,10 @@ KVMI_MMU_ORIG(kvm_zap_gfn_range);
 long kvm_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 KVMI_MMU_ORIG(kvm_vm_ioctl);
 
+/* Static in KVM, as the operation of a parameter that it is. */
+int set_nx_huge_pages(const char *val, const struct kernel_param *kp);
+KVMI_MMU_ORIG(set_nx_huge_pages);
+
 /* KVM_SET_USER_MEMORY_REGION2, which 6.1 has not: the same struct, with a tail. */
 #define KVMI_SET_REGION2	_IOW(KVMIO, 0x49,			\
 				     struct kvmi_memory_region2)
@@ -248,6 +252,27 @@ static bool kvmi_mmu_slot_gfn_write_protect(struct kvm *kvm,
 	return ret;
 }
 
+static void kvmi_mmu_zap_vm(struct kvm *kvm)
+{
+	kvmi_mmu_zap_flush(kvm, 0, -1ULL);
+}
+
+/*
+ * Against an erratum of some CPUs: whether large pages may be executed. KVM drops all
+ * that it maps, in all VMs. Else views would keep those that they have.
+ */
+static int kvmi_set_nx_huge_pages(const char *val, const struct kernel_param *kp)
+{
+	int ret;
+
+	kvmi_mmu_begin();
+	ret = kvm_real(set_nx_huge_pages)(val, kp);
+	if (!ret)
+		kvmi_vm_each(kvmi_mmu_zap_vm);
+	kvmi_mmu_end();
+	return ret;
+}
+
 /* The descriptor's own, of which only the type is known outside of KVM. */
 static long kvmi_vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
@@ -396,6 +421,7 @@ static struct kvmi_ftrace_hook kvmi_view_hooks[] = {
 	KVMI_FTRACE(kvm_mmu_slot_gfn_write_protect,
 		    kvmi_mmu_slot_gfn_write_protect, false),
 	KVMI_FTRACE(kvm_vm_ioctl, kvmi_vm_ioctl, true),
+	KVMI_FTRACE(set_nx_huge_pages, kvmi_set_nx_huge_pages, false),
 	KVMI_FTRACE(handle_fastpath_set_msr_irqoff,
 		    kvmi_fastpath_set_msr_irqoff, false),
 	KVMI_FTRACE(handle_fastpath_hlt, kvmi_fastpath_hlt, true),

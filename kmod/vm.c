@@ -84,6 +84,27 @@ struct kvmi_vm *kvmi_vm_lookup(struct kvm *kvm)
 }
 
 /**
+ * kvmi_vm_each - do something to each VM that is attached
+ * @fn: called under rcu_read_lock()
+ */
+void kvmi_vm_each(void (*fn)(struct kvm *kvm))
+{
+	struct kvmi_vm *vm;
+	struct kvm *kvm;
+	unsigned int i;
+
+	rcu_read_lock();
+	for (i = 0; i < ARRAY_SIZE(kvmi_vm_table); i++) {
+		hlist_for_each_entry_rcu(vm, &kvmi_vm_table[i], node) {
+			kvm = READ_ONCE(vm->kvm);
+			if (kvm)
+				fn(kvm);
+		}
+	}
+	rcu_read_unlock();
+}
+
+/**
  * kvmi_vm_find - the attached VM of a struct kvm, with a reference
  * @kvm: KVM's
  *

@@ -418,14 +418,20 @@ bool kvmi_tdp_age_alias(struct kvmi_tree *view, gfn_t gfn, bool clear)
 static bool kvmi_tdp_same(u64 entry, int level, gfn_t gfn,
 			  const struct kvmi_tdp_leaf *leaf, u32 access)
 {
+	u32 allowed = kvmi_ops->spte_access(leaf->spte);
 	u64 kvm = leaf->spte;
 
+	/*
+	 * That large pages are not to be executed says nothing of small ones: KVM
+	 * replaces these by a large one at times, and the view has them still.
+	 */
+	if (leaf->level > level)
+		allowed |= KVMI_ACCESS_X;
 	entry = kvmi_tdp_small(entry, gfn, level, 1);
 	kvm = kvmi_tdp_small(kvm, gfn, leaf->level, 1);
 	if ((entry ^ kvm) & (PTE_ADDR_MASK | sme_me_mask | kvmi_ops->spte_type))
 		return false;
-	return !(kvmi_ops->spte_access(entry) &
-		 ~(kvmi_ops->spte_access(kvm) & access));
+	return !(kvmi_ops->spte_access(entry) & ~(allowed & access));
 }
 
 /* KVM has no leaf that says whether this one is right. */
