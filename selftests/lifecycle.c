@@ -209,6 +209,8 @@ static bool smm_of(struct vmm *vm)
 }
 
 #define SMIS		10
+/* Behind the vCPU's changes. */
+#define ACCESSES	8
 
 static bool take_and_count(struct kvmi_vm *kv, int ms, unsigned int *count)
 {
@@ -217,6 +219,8 @@ static bool take_and_count(struct kvmi_vm *kv, int ms, unsigned int *count)
 	if (!take_one(kv, &ev, ms))
 		return false;
 	/* The handler's RIP is an offset in its segment. */
+	if (ev->kind == KVMI_EVENT_ACCESS)
+		count[ACCESSES]++;
 	if (ev->kind != KVMI_EVENT_VCPU)
 		KTAP_ASSERT(kvmi_event_gprs(ev)->r[KVMI_X86_RIP] > 0x10000,
 			    "%s in SMM", kvmi_event_name(ev->kind));
@@ -240,13 +244,14 @@ static void further(struct vmm *vm, struct kvmi_vm *kv, volatile uint64_t *n,
 	}
 }
 
-static void smm(unsigned int mode, bool stepped)
+static void smm(unsigned int mode, bool stepped, bool on_view)
 {
 	struct vmm *vm = vmm_create(1, VMM_F_IRQCHIP);
 	uint64_t gpa = vmm_alloc_pages(vm, 1);
 	volatile uint64_t *flag = vmm_gpa(vm, gpa);
-	unsigned int count[8] = {}, i;
+	unsigned int count[ACCESSES + 1] = {}, i;
 	struct kvmi_vm *kv;
+	uint32_t view;
 
 	if (!smm_of(vm))
 		ktap_skip("KVM has no SMM");
@@ -254,6 +259,16 @@ static void smm(unsigned int mode, bool stepped)
 	tool_watch_all(kv, mode);
 	if (stepped)
 		tool_watch(kv, KVMI_EVENT_STEP, mode, KVMI_REGS_GENERAL);
+	if (on_view) {
+		/* What the handler writes, it writes to an address space of its own. */
+		KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view));
+		KTAP_LIB_OK(kvmi_view_set_access(kv, view, SMI_GPA / PAGE, 1,
+						 KVMI_ACCESS_R | KVMI_ACCESS_X));
+		KTAP_LIB_OK(kvmi_view_set_access(kv, view, gpa / PAGE, 1,
+						 KVMI_ACCESS_R | KVMI_ACCESS_X));
+		KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL, view));
+		tool_watch(kv, KVMI_EVENT_ACCESS, mode, KVMI_REGS_GENERAL);
+	}
 	vmm_vcpu_set_entry(vm, 0, be_interrupted, gpa, 0, 0);
 	vmm_vcpu_start(vm, 0);
 	for (i = 0; i < SMIS; i++) {
@@ -276,23 +291,32 @@ static void smm(unsigned int mode, bool stepped)
 	KTAP_LE(SMIS, count[KVMI_VCPU_SMM] + kvmi_event_dropped(kv));
 	KTAP_LE(count[KVMI_VCPU_SMM_LEFT], SMIS);
 	KTAP_LE(SMIS, count[KVMI_VCPU_SMM_LEFT] + kvmi_event_dropped(kv));
+	if (on_view) {
+		KTAP_LE(flag[1], count[ACCESSES] + kvmi_event_dropped(kv));
+		tool_check_views(kv);
+	}
 	kvmi_vm_close(kv);
 	vmm_destroy(vm);
 }
 
 KTAP_CASE(smm_async, "E18 E20")
 {
-	smm(KVMI_MODE_ASYNC, false);
+	smm(KVMI_MODE_ASYNC, false, false);
 }
 
 KTAP_CASE(smm_sync, "E18 E20")
 {
-	smm(KVMI_MODE_SYNC, false);
+	smm(KVMI_MODE_SYNC, false, false);
 }
 
 KTAP_CASE(smm_stepped, "E18 E20 E6")
 {
-	smm(KVMI_MODE_SYNC, true);
+	smm(KVMI_MODE_SYNC, true, false);
+}
+
+KTAP_CASE(smm_on_a_view, "V1 E17 E18 E20")
+{
+	smm(KVMI_MODE_SYNC, false, true);
 }
 
 /* ---- a VMM that resets --------------------------------------------------------------------- */

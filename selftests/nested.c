@@ -727,6 +727,64 @@ KTAP_CASE(detached_in_l2, "D1 E18")
 }
 
 /*
+ * L1 is on a view that changes while L2 runs, which is on KVM's tables: its writes to the
+ * same page are no events.
+ */
+KTAP_CASE(on_views, "V1 E17 E18")
+{
+	const uint32_t rx = KVMI_ACCESS_R | KVMI_ACCESS_X;
+	struct nest n = create();
+	const struct kvmi_event *ev;
+	uint64_t want[R_NR];
+	struct kvmi_vm *kv;
+	uint32_t view[3] = { KVMI_VIEW_DEFAULT };
+	unsigned int accesses;
+	bool running;
+	int i;
+
+	unwatched(&n, want);
+	kv = tool_attach_ring(n.vm, 1 << 20);
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view[1]));
+	KTAP_LIB_OK(kvmi_view_create(kv, KVMI_ACCESS_RWX, &view[2]));
+	KTAP_LIB_OK(kvmi_view_set_access(kv, view[2], n.gpa / PAGE, 1, rx));
+	tool_watch(kv, KVMI_EVENT_ACCESS, KVMI_MODE_ASYNC, KVMI_REGS_GENERAL);
+	for (i = 0; i < 9; i++) {
+		KTAP_LIB_OK(kvmi_view_switch(kv, 0, view[i % 3]));
+		begin(&n, 4);
+		n.s->spin = 1;
+		vmm_vcpu_start(n.vm, 0);
+		wait_spinning(&n);
+		tool_check_views(kv);
+		KTAP_LIB_OK(kvmi_view_switch(kv, 0, view[i / 3]));
+		wait_spinning(&n);
+		tool_check_views(kv);
+		n.s->spin = 0;
+		accesses = 0;
+		do {
+			running = vmm_vcpu_running(n.vm, 0);
+			while (kvmi_event_wait(kv, &ev, 20) > 0) {
+				KTAP_EQ(ev->kind, KVMI_EVENT_ACCESS);
+				KTAP_ASSERT(!in_l2(&n, ev));
+				accesses++;
+			}
+		} while (running);
+		KTAP_EQ(vmm_vcpu_wait_done(n.vm, 0, TOOL_PATIENCE), 1);
+		check_exits(&n, 4);
+		check_results(&n, want);
+		/* It was in L2 when the view came, and L1 writes when that comes back. */
+		if (view[i / 3] == view[2])
+			KTAP_GE(accesses, 4);
+		else if (view[i % 3] != view[2])
+			KTAP_EQ(accesses, 0);
+	}
+	kvmi_vm_close(kv);
+	begin(&n, 3);
+	KTAP_EQ(vmm_vcpu_run_done(n.vm, 0), 1);
+	check_results(&n, want);
+	vmm_destroy(n.vm);
+}
+
+/*
  * A VMM that puts the vCPU back into L2, from L1, where everything is asked of the
  * CPU: all that is not L2's.
  */

@@ -209,7 +209,7 @@ unpack_closure_locked()
 
 # What the emulated host may load; what they depend on comes along.
 # (msr is for its guest.)
-MODULES_WANTED="kvm kvm-amd kvm-intel virtio_pci 9p 9pnet_virtio msr virtio_balloon virtio_blk virtio_net"
+MODULES_WANTED="kvm kvm-amd kvm-intel virtio_pci 9p 9pnet_virtio msr virtio_balloon virtio_blk virtio_net zram"
 
 setup_kernel_locked()
 {
