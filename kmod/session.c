@@ -458,6 +458,7 @@ static int kvmi_do_batch(struct kvmi_session *session, union kvmi_args *args);
 #define KVMI_IOCTL_LOCK	BIT(1)	/* vm->lock */
 #define KVMI_IOCTL_OUT	BIT(2)	/* the struct is copied back */
 #define KVMI_IOCTL_ERR	BIT(3)	/* on an error, too */
+#define KVMI_IOCTL_TRY	BIT(4)	/* nothing is done if it cannot be */
 
 struct kvmi_ioctl {
 	size_t size;			/* of the struct today */
@@ -580,16 +581,16 @@ static const struct kvmi_ioctl kvmi_ioctls[] = {
 		   KVMI_IOCTL_CONF,
 		   KVMI_RIGHT_VIEWS, kvmi_do_breakpoint_set),
 	KVMI_IOCTL(KVMI_BREAKPOINT_CLEAR, kvmi_breakpoint, out_hits,
-		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
+		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT | KVMI_IOCTL_TRY,
 		   KVMI_RIGHT_VIEWS, kvmi_do_breakpoint_clear),
 	KVMI_IOCTL(KVMI_BREAKPOINT_GET, kvmi_breakpoint, out_hits,
 		   KVMI_IOCTL_CONF | KVMI_IOCTL_OUT,
 		   KVMI_RIGHT_READ, kvmi_do_breakpoint_get),
 	KVMI_IOCTL(KVMI_SNAPSHOT, kvmi_snapshot, pad,
-		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR,
+		   KVMI_IOCTL_OUT | KVMI_IOCTL_ERR | KVMI_IOCTL_TRY,
 		   KVMI_RIGHT_VIEWS | KVMI_RIGHT_WRITE, kvmi_do_snapshot),
 	KVMI_IOCTL(KVMI_INJECT, kvmi_inject, out_injection,
-		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT,
+		   KVMI_IOCTL_VM | KVMI_IOCTL_OUT | KVMI_IOCTL_TRY,
 		   KVMI_RIGHT_INJECT, kvmi_do_inject),
 	/* Each of its calls is asked for its own. */
 	KVMI_IOCTL(KVMI_BATCH, kvmi_batch, pad,
@@ -741,11 +742,15 @@ static int kvmi_session_do(struct kvmi_session *session, unsigned int cmd,
 	ret = copy_struct_from_user(&args, op->size, uarg, size);
 	if (ret)
 		return ret;
+	size = min_t(size_t, size, op->size);
+	/* What cannot be taken back: an interrupt may be in the guest by then. */
+	if ((op->flags & KVMI_IOCTL_TRY) && copy_to_user(uarg, &args, size))
+		return -EFAULT;
 
 	ret = kvmi_session_call(session, op, &args);
 	if ((op->flags & KVMI_IOCTL_OUT) &&
 	    (!ret || (op->flags & KVMI_IOCTL_ERR)) &&
-	    copy_to_user(uarg, &args, min_t(size_t, size, op->size))) {
+	    copy_to_user(uarg, &args, size)) {
 		if (!ret)
 			kvmi_session_take_back(session, op, &args);
 		return -EFAULT;

@@ -9,6 +9,8 @@
 
 #include "lib/tool.h"
 
+#define PAGE	4096UL
+
 static const struct {
 	const char *name;
 	unsigned long cmd;
@@ -346,6 +348,42 @@ KTAP_CASE(mappings, "D3")
 static __guest uint64_t one_cpuid(void)
 {
 	return guest_cpuid(0, 0).eax;
+}
+
+/* Where the answer cannot be written to, nothing is done, or it is taken back. */
+KTAP_CASE(read_only_arguments, "D8 A4")
+{
+	struct vmm *vm = vmm_create(1, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	struct kvmi_view_info infos[1];
+	int fd = kvmi_vm_fd(kv);
+	void *page;
+
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	KTAP_ASSERT(page != MAP_FAILED);
+	tool_watch(kv, KVMI_EVENT_INJECTED, KVMI_MODE_ASYNC, 0);
+	*(struct kvmi_inject *)page = (struct kvmi_inject){
+		.size = sizeof(struct kvmi_inject),
+		.what = { .type = KVMI_X86_INJECT_EXCEPTION, .vector = 6 },
+	};
+	KTAP_OK(mprotect(page, PAGE, PROT_READ));
+	KTAP_ERR(ioctl(fd, KVMI_INJECT, page), EFAULT);
+	vmm_vcpu_set_entry(vm, 0, one_cpuid, 0, 0, 0);
+	vmm_vcpu_run_done(vm, 0);
+	tool_wait_none(kv, 0);
+
+	KTAP_OK(mprotect(page, PAGE, PROT_READ | PROT_WRITE));
+	*(struct kvmi_view *)page = (struct kvmi_view){
+		.size = sizeof(struct kvmi_view),
+		.default_access = KVMI_ACCESS_RWX,
+	};
+	KTAP_OK(mprotect(page, PAGE, PROT_READ));
+	KTAP_ERR(ioctl(fd, KVMI_VIEW_CREATE, page), EFAULT);
+	KTAP_EQ(kvmi_view_list(kv, infos, 1), 0);
+	munmap(page, PAGE);
+	kvmi_vm_close(kv);
+	vmm_destroy(vm);
 }
 
 /* An eventfd per ring, for a thread per vCPU. */
