@@ -1781,6 +1781,8 @@ void kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
 bool kvmi_tdp_zap(struct kvmi_tree *view, gfn_t start, gfn_t end);
 bool kvmi_tdp_age(struct kvmi_tree *view, gfn_t start, gfn_t end, bool clear);
 bool kvmi_tdp_age_alias(struct kvmi_tree *view, gfn_t gfn, bool clear);
+u64 *kvmi_tdp_entry(struct kvmi_tree *view, gfn_t gfn);
+void kvmi_tdp_put(struct kvmi_tree *view, u64 *entry, u64 spte);
 u64 kvmi_tdp_small(u64 spte, gfn_t gfn, int from, int to);
 u64 kvmi_tdp_used(bool dirty);
 bool kvmi_tdp_check(struct kvmi_tree *view, struct kvmi_tdp_check *check);

@@ -23,6 +23,8 @@
 #define BLOCK_SHIFT		9
 #define BLOCK_PAGES		(1 << BLOCK_SHIFT)
 #define KVMI_MAX_RANGES		65536
+/* Pages, a power of 2, that a fault brings with it. */
+#define VIEW_AROUND		16
 
 /* Of a block in which more than rights is set. */
 #define BLOCK_MARKED		XA_MARK_0
@@ -874,6 +876,55 @@ static bool kvmi_view_copy(struct kvmi_vcpu *kv, struct kvmi_tree *tree,
 	return flush;
 }
 
+/*
+ * A page that KVM maps was faulted in, as the view is a new one, or has dropped it:
+ * those around it will be next, and KVM's leaves of them are at hand. Nobody has used
+ * them by now. Both locks held. Return: flush needed.
+ */
+static bool kvmi_view_copy_around(struct kvmi_tree *tree, gfn_t gfn,
+				  const struct kvmi_tdp_leaf *leaf)
+{
+	gfn_t first = round_down(gfn, VIEW_AROUND), at;
+	u64 *sptep[VIEW_AROUND], was[VIEW_AROUND];
+	unsigned long copied = 0;
+	struct kvmi_tdp_leaf near;
+	bool flush = false;
+	unsigned int i;
+	u64 *entry;
+	u64 spte;
+	u8 page;
+
+	entry = kvmi_tdp_entry(tree, first);
+	if (!entry)
+		return false;
+	for (i = 0; i < VIEW_AROUND; i++) {
+		at = first + i;
+		near = *leaf;
+		if (entry[i] || !kvmi_tdp_lookup_near(gfn, at, &near))
+			continue;
+		page = kvmi_view_page(tree, at);
+		if (page & KVMI_PAGE_ALIAS)
+			continue;
+		spte = kvmi_tdp_small(near.spte, at, near.level, 1);
+		/* KVM takes all rights from a leaf to see whether it is used. */
+		if (!kvmi_ops->spte_access(spte))
+			continue;
+		spte = kvmi_ops->spte_restrict(spte, kvmi_view_rights(tree, page));
+		if (!spte)
+			continue;
+		kvmi_tdp_put(tree, &entry[i], spte & ~kvmi_tdp_used(true));
+		sptep[i] = near.sptep;
+		was[i] = near.spte;
+		__set_bit(i, &copied);
+	}
+	/* As in kvmi_view_copy(). */
+	smp_mb();
+	for_each_set_bit(i, &copied, VIEW_AROUND)
+		if ((READ_ONCE(*sptep[i]) ^ was[i]) & ~kvmi_tdp_used(true))
+			flush |= kvmi_tdp_zap(tree, first + i, first + i + 1);
+	return flush;
+}
+
 /* What KVM maps, if that lets the guest do @access. kvm->mmu_lock held, and RCU. */
 static bool kvmi_view_source(struct kvm_vcpu *vcpu, gfn_t gfn, u32 access,
 			     struct kvmi_tdp_leaf *leaf)
@@ -917,6 +968,9 @@ static bool kvmi_view_fill(struct kvmi_vcpu *kv, gfn_t gfn, u32 access)
 	there = !(page & KVMI_PAGE_ALIAS);
 	if (there)
 		flush = kvmi_view_copy(kv, tree, gfn, page, &leaf);
+	/* It is not KVM's first fault either. */
+	if (there && access && !tree->aside)
+		flush |= kvmi_view_copy_around(tree, gfn, &leaf);
 	spin_unlock(&vm->view_lock);
 	if (flush)
 		kvm_call(kvm_flush_remote_tlbs)(kvm);

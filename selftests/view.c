@@ -426,6 +426,64 @@ KTAP_CASE_SMP(pages_the_host_takes, "V1 V2")
 	done(vm, kv);
 }
 
+/* What KVM maps comes by sixteen pages, each with its own rights. */
+KTAP_CASE_SMP(pages_come_together, "V1 V2 E17")
+{
+	const uint64_t at = 0x10000000;
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint32_t view = make_view(kv, RWX);
+	const struct kvmi_event *ev;
+	uint64_t *mem, before;
+	int i, vcpu;
+
+	mem = vmm_slot_add(vm, 1, at, 64 * PAGE, 0);
+	KTAP_OK(madvise(mem, 64 * PAGE, MADV_NOHUGEPAGE));
+	for (i = 0; i < 64; i++) {
+		vmm_vcpu_set_entry(vm, 0, write_n, at + i * PAGE, 1, 0);
+		KTAP_EQ(vmm_vcpu_run_done(vm, 0), 100);
+	}
+	KTAP_LIB_OK(kvmi_view_set_access(kv, view, at / PAGE + 3, 1, RX));
+	KTAP_LIB_OK(kvmi_view_set_access(kv, view, at / PAGE + 5, 1, 0));
+	KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL, view));
+	tool_watch(kv, KVMI_EVENT_ACCESS, KVMI_MODE_SYNC, 0);
+	for (vcpu = 0; vcpu < nr_vcpus; vcpu++) {
+		/* With its code and stack, and those of this one's window. */
+		vmm_vcpu_set_entry(vm, vcpu, write_n, at + 63 * PAGE, 1, 0);
+		KTAP_EQ(vmm_vcpu_run_done(vm, vcpu), 100);
+	}
+	before = view_info(kv, view).fills;
+	vmm_vcpu_set_entry(vm, nr_vcpus - 1, write_n, at + 15 * PAGE, 1, 0);
+	KTAP_EQ(vmm_vcpu_run_done(vm, nr_vcpus - 1), 100);
+	KTAP_EQ(view_info(kv, view).fills - before, 15);
+	tool_check_views(kv);
+	for (vcpu = 0; vcpu < nr_vcpus; vcpu++) {
+		for (i = 0; i < 16; i++) {
+			if (i == 3 || i == 5)
+				continue;
+			mem[i * 512] = 7;
+			vmm_vcpu_set_entry(vm, vcpu, write_n, at + i * PAGE, 1, 0);
+			KTAP_EQ(vmm_vcpu_run_done(vm, vcpu), 100);
+			KTAP_EQ(mem[i * 512], 100);
+		}
+		for (i = 3; i <= 5; i += 2) {
+			vmm_vcpu_set_entry(vm, vcpu, write_n, at + i * PAGE, 1, 0);
+			vmm_vcpu_start(vm, vcpu);
+			ev = tool_wait(kv, KVMI_EVENT_ACCESS);
+			KTAP_EQ(kvmi_event_access(ev)->gpa, at + i * PAGE);
+			KTAP_EQ(kvmi_event_access(ev)->access, KVMI_ACCESS_W);
+			tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+			/* To read there is another. */
+			if (i == 5)
+				tool_reply(kv, tool_wait(kv, KVMI_EVENT_ACCESS),
+					   KVMI_ACTION_CONTINUE);
+			KTAP_EQ(vmm_vcpu_wait_done(vm, vcpu, TOOL_PATIENCE), 100);
+		}
+	}
+	KTAP_EQ(view_info(kv, view).fills - before, 15);
+	done(vm, kv);
+}
+
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
 #endif

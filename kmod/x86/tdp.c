@@ -319,6 +319,41 @@ void kvmi_tdp_map(struct kvmi_tree *view, struct kvmi_tdp_cache *cache,
 		kvmi_tdp_dirty_pages(old, level);
 }
 
+/**
+ * kvmi_tdp_entry - where a view has its 4 KiB leaf of a page
+ * @view: the view; vm->view_lock held
+ * @gfn: guest frame number
+ *
+ * Return: NULL if it has no table there.
+ */
+u64 *kvmi_tdp_entry(struct kvmi_tree *view, gfn_t gfn)
+{
+	u64 *table = view->root;
+	u64 entry;
+	int l;
+
+	for (l = view->level; l > 1; l--) {
+		entry = table[kvmi_tdp_index(gfn, l)];
+		if (!entry || (entry & PTE_LARGE))
+			return NULL;
+		table = kvmi_tdp_table(entry);
+	}
+	return &table[kvmi_tdp_index(gfn, 1)];
+}
+
+/**
+ * kvmi_tdp_put - put a leaf where there is none
+ * @view: the view; vm->view_lock held
+ * @entry: found by kvmi_tdp_entry(); 0
+ * @spte: the leaf, restricted to what the view allows
+ */
+void kvmi_tdp_put(struct kvmi_tree *view, u64 *entry, u64 spte)
+{
+	WRITE_ONCE(*entry, spte | VIEW_PRESENT);
+	view->fills++;
+	view->leaves++;
+}
+
 typedef bool (*kvmi_tdp_fn)(struct kvmi_tree *view, u64 *entry, int level);
 
 static bool kvmi_tdp_walk(struct kvmi_tree *view, u64 *table, int level,
