@@ -17,10 +17,13 @@ fi
 . /rig/functions
 
 echo "TAP version 13"
-# There, by KVMI_CALLS=1 alone: see permitted-skips.
-if [ -z "$RIG_SHARE$KVMI_CALLS" ]; then
+# On Bochs it takes six minutes: one of each vendor, unless by KVMI_CALLS=1.
+case $RIG_HOST-$RIG_KERNEL:$KVMI_CALLS in
+amd-6.*:* | intel-6.12:* | *:1) ;;
+*)
 	skip_all "takes too long here"
-fi
+	;;
+esac
 n=1000
 [ "$RIG_KERNEL" = 6.12 ] || n=300
 [ -n "$RIG_SHARE" ] || n=100
