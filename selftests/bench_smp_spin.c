@@ -87,7 +87,7 @@ int main(void)
 	}
 	vmm_vcpu_wait_done(vm, 0, 60000);
 	bench_figure("event_cpuid_smp_spin", median(vmm_gpa(vm, gpa)), "ticks",
-	       "exit_io_userspace_smp", out_cost);
+		     "exit_io_userspace_smp", out_cost);
 	kvmi_vm_close(kv);
 	vmm_destroy(vm);
 	return 0;

@@ -64,6 +64,7 @@ __asm__(".text\n"
 	"more_end:\n");
 extern const char more[], more_end[];
 #define CODE		64
+#define CODE_LEN	((uintptr_t)more_end - (uintptr_t)more)
 
 /* Counts up in each of its pages, and finds there what it has left. */
 static __guest uint64_t count_up(uint64_t first, uint64_t id, volatile uint64_t *shared)
@@ -138,7 +139,7 @@ static void host_begin(struct host *h, int nr_vcpus, int advice)
 	KTAP_OK(madvise(h->mem, SLOT_SIZE, advice));
 	for (page = 0; page < SLOT_PAGES; page++)
 		if (page % STEP < (uint64_t)nr_vcpus)
-			memcpy(h->mem + page * PAGE + CODE, more, more_end - more);
+			memcpy(h->mem + page * PAGE + CODE, more, CODE_LEN);
 	gpa = vmm_alloc_pages(h->vm, 1);
 	h->shared = vmm_gpa(h->vm, gpa);
 	h->kv = tool_attach(h->vm);
