@@ -418,6 +418,82 @@ KTAP_CASE_SMP(dirty_logs, "V1 V7")
 	host_end(&h);
 }
 
+/* ---- the guest leaves ---------------------------------------------------------------------- */
+
+/* What was written to since it was asked last. Return: pages. */
+static uint64_t copy_dirty(struct host *h, int slot, char *to)
+{
+	uint64_t *log = vmm_slot_dirty_log(h->vm, slot), n = 0, page;
+	const char *from = h->vm->slot[slot].mem;
+
+	for (page = 0; page < h->vm->slot[slot].size / PAGE; page++) {
+		if (!(log[page / 64] >> (page % 64) & 1))
+			continue;
+		memcpy(to + page * PAGE, from + page * PAGE, PAGE);
+		n++;
+	}
+	free(log);
+	return n;
+}
+
+static void compare(struct host *h, int slot, const char *with)
+{
+	const char *mem = h->vm->slot[slot].mem;
+	uint64_t page;
+
+	for (page = 0; page < h->vm->slot[slot].size / PAGE; page++)
+		KTAP_ASSERT(!memcmp(mem + page * PAGE, with + page * PAGE, PAGE),
+			    "page %#llx of slot %d", (unsigned long long)page, slot);
+}
+
+/*
+ * As a VMM does that migrates its guest: all of it, what has changed meanwhile, and the
+ * rest when it stands. What was written to by way of a view and is not in the log is
+ * what another host would not have.
+ */
+KTAP_CASE_SMP(migrated, "V1 V7")
+{
+	uint64_t copied = 0;
+	char *copy[SLOT + 1];
+	struct host h;
+	int i, n, s;
+
+	host_begin(&h, nr_vcpus, MADV_HUGEPAGE);
+	for (s = 0; s <= SLOT; s++) {
+		copy[s] = malloc(h.vm->slot[s].size);
+		KTAP_ASSERT(copy[s]);
+	}
+	for (i = 0; i < 3; i++) {
+		wait_rounds(&h, 1);
+		for (s = 0; s <= SLOT; s++) {
+			vmm_slot_set_flags(h.vm, s, KVM_MEM_LOG_DIRTY_PAGES);
+			memcpy(copy[s], h.vm->slot[s].mem, h.vm->slot[s].size);
+		}
+		for (n = 0; n < ROUNDS / 2; n++) {
+			KTAP_LIB_OK(kvmi_view_switch(h.kv, KVMI_VCPU_ALL,
+						     h.view[n % 3]));
+			for (s = 0; s <= SLOT; s++)
+				copied += copy_dirty(&h, s, copy[s]);
+			tool_check_views(h.kv);
+			/* What runs on, and what has stood meanwhile. */
+			if (n & 1)
+				wait_rounds(&h, 1);
+		}
+		vmm_stop_all(h.vm);
+		for (s = 0; s <= SLOT; s++) {
+			copied += copy_dirty(&h, s, copy[s]);
+			compare(&h, s, copy[s]);
+			/* It stays, after all. */
+			vmm_slot_set_flags(h.vm, s, 0);
+		}
+		vmm_start_all(h.vm);
+	}
+	KTAP_GE(copied, SLOT_PAGES / STEP);
+	host_end(&h);
+	for (s = 0; s <= SLOT; s++)
+		free(copy[s]);
+}
+
 /* ---- all of it ---------------------------------------------------------------------------- */
 
 static void anything(struct host *h, int n)

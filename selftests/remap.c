@@ -546,6 +546,49 @@ KTAP_CASE(through_a_view, "S11 V3")
 	done(vm, kv);
 }
 
+/* The VMM resets its guest, memory and all: what is shown elsewhere, is still. */
+KTAP_CASE_SMP(the_guest_is_reset, "V3 V4 V7")
+{
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	uint64_t a = vmm_alloc_pages(vm, 4), own = KVMI_GFN_NONE;
+	struct kvmi_vm *kv = tool_attach(vm);
+	uint32_t view = make_view(kv);
+	struct kvm_sregs sregs;
+	int i, n;
+
+	KTAP_LIB_OK(kvmi_page_alloc(kv, &own, 1));
+	KTAP_LIB_OK(kvmi_view_remap(kv, view, a / PAGE, own));
+	KTAP_LIB_OK(kvmi_view_remap(kv, view, a / PAGE + 1, a / PAGE + 2));
+	KTAP_LIB_OK(kvmi_view_set_access(kv, view, a / PAGE + 3, 1, RX));
+	KTAP_LIB_OK(kvmi_view_switch(kv, KVMI_VCPU_ALL, view));
+	for (n = 1; n < 4; n++) {
+		for (i = 0; i < nr_vcpus; i++) {
+			/* kvmi's page is none of the guest's, and keeps what it has. */
+			KTAP_EQ(run(vm, i, read_it, a + 8 * i, 0), n - 1);
+			KTAP_EQ(run(vm, i, write_it, a + 8 * i, n), n);
+			KTAP_EQ(run(vm, i, read_it, a + PAGE + 8 * i, 0), 0);
+			KTAP_EQ(run(vm, i, write_it, a + PAGE + 8 * i, 10 + n),
+				10 + n);
+			KTAP_EQ(mem_at(vm, a + 2 * PAGE)[i], 10 + n);
+			/* Nobody is told. */
+			KTAP_EQ(run(vm, i, write_it, a + 3 * PAGE + 8 * i, n), n);
+		}
+		for (i = 0; i < nr_vcpus; i++) {
+			KTAP_EQ(mem_at(vm, a)[i], 0);
+			KTAP_EQ(mem_at(vm, a + PAGE)[i], 0);
+		}
+		/* Other pages, and vCPUs in real mode, until the guest boots. */
+		KTAP_OK(madvise(vmm_gpa(vm, a), 4 * PAGE, MADV_DONTNEED));
+		for (i = 0; i < nr_vcpus; i++) {
+			vmm_vcpu_get_sregs(vm, i, &sregs);
+			vmm_vcpu_reset(vm, i);
+			vmm_vcpu_set_sregs(vm, i, &sregs);
+		}
+		tool_check_views(kv);
+	}
+	done(vm, kv);
+}
+
 /* Two threads change the same pages, while the guest reads and writes them. */
 static struct {
 	struct kvmi_vm *kv;

@@ -25,7 +25,7 @@ guest_initrd()
 {
 	local k=$1 d=$2 f new='' m
 
-	for f in "$RIG_DIR"/guest/{guest-init,guest.h,calls.c,load.c,traced.c,work.c} "$RIG_DIR"/{guest,setup}.sh \
+	for f in "$RIG_DIR"/guest/{guest-init,guest.h,calls.c,load.c,traced.c,work.c,writes.c} "$RIG_DIR"/{guest,setup}.sh \
 		"$RIG_DIR/vmlinux.py" "$CACHE/kernels/$k/vmlinuz"; do
 		[ "$d/initrd.gz" -nt "$f" ] || new=y
 	done
@@ -41,7 +41,7 @@ guest_initrd()
 			cp "$m" "$d/root/modules/"
 			echo "${m##*/}"
 		done >"$d/root/modules/list"
-	for f in calls load traced work; do
+	for f in calls load traced work writes; do
 		gcc -O2 -Wall -Wextra -static -o "$d/root/bin/$f" "$RIG_DIR/guest/$f.c"
 	done
 	"$RIG_DIR/vmlinux.py" "$CACHE/kernels/$k/vmlinuz" "$d/vmlinux"

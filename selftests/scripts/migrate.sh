@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # A Linux guest under Debian's QEMU is migrated, saved and restored while kvmi gdb
-# has it: nothing of the debugger goes along, and what arrives is well.
+# has it: nothing of the debugger goes along, and what arrives is well.  So is what is
+# migrated while the guest writes hard, on views that change all the time.
 
 if [ "$1" = --rows ]; then
 	cat <<-END
@@ -10,6 +11,7 @@ if [ "$1" = --rows ]; then
 	killed_while_it_waits E20 D8
 	saved_and_restored E20 E8
 	migrated E20 E8
+	migrated_on_views V1 V7 E17
 	arrived_and_well D1
 	END
 	exit 0
@@ -145,9 +147,43 @@ guest_works()
 	return 1
 }
 
+# leave_to N [COMMAND...]: a live migration to the next guest, the one that is it from then
+# on; the command before the source ends
+leave_to()
+{
+	source=$GUEST_PID
+	source_monitor=$GUEST_MONITOR
+	rm -f /debian/tmp/migration
+	next_guest "$1" "unix:/tmp/migration"
+	shift
+	while [ ! -S /debian/tmp/migration ] && kill -0 "$GUEST_PID"; do
+		sleep 0.1
+	done
+	target_monitor=$GUEST_MONITOR
+	GUEST_MONITOR=$source_monitor
+	monitor "migrate -d unix:/tmp/migration"
+	monitor_says "info migrate" 'Migration status: completed' || why="not migrated"
+	monitor_log | sed -n '/time\|transferred\|dirty/s/^/# source| /p'
+	[ $# -eq 0 ] || "$@"
+	monitor "quit"
+	for _ in $(seq 300); do
+		kill -0 "$source" 2>/dev/null || break
+		sleep 0.2
+	done
+	GUEST_MONITOR=$target_monitor
+}
+
+# It compares the views with KVM's tables once more.
+end_load()
+{
+	kill -TERM $load
+	wait $load || why="watch-load ended with status $?"
+	sed 's/^/# /' /tmp/load.txt
+}
+
 rmmod kvmi 2>/dev/null
 # shellcheck disable=SC2034 # for start_guest
-GUEST_ARGS="quiet nokaslr"
+GUEST_ARGS="quiet nokaslr kvmi.writes=512"
 boot_guest 600 1 2
 cat "$GUEST_MONITOR.out" >>"$GUEST_MONITOR.log" &
 insmod /rig/kvmi.ko
@@ -240,29 +276,21 @@ why=
 break_there >/tmp/commands
 gdb_start </tmp/commands
 more_hits || why="gdb does not stop at its breakpoint"
-source=$GUEST_PID
-source_monitor=$GUEST_MONITOR
-next_guest 3 "unix:/tmp/migration"
-while [ ! -S /debian/tmp/migration ] && kill -0 "$GUEST_PID"; do
-	sleep 0.1
-done
-more_hits || why="gdb does not stop any more"
-target_monitor=$GUEST_MONITOR
-GUEST_MONITOR=$source_monitor
-monitor "migrate -d unix:/tmp/migration"
-monitor_says "info migrate" 'Migration status: completed' || why="not migrated"
-monitor_log | sed -n '/time\|transferred\|dirty/s/^/# source| /p'
-monitor "quit"
-for _ in $(seq 300); do
-	kill -0 "$source" 2>/dev/null || break
-	sleep 0.2
-done
+leave_to 3
 gdb_end || why="the stub's status is $?"
-GUEST_MONITOR=$target_monitor
 monitor_says "info status" 'VM status: running' || why="not arrived"
 memory_is "0x0f 0x30" || why="an INT3 came along"
 guest_works || why="what has arrived does not work"
 result migrated "$why"
+
+why=
+watch-load "$GUEST_PID" views 600 >/tmp/load.txt 2>&1 &
+load=$!
+guest_works || why="the guest does not work on views"
+leave_to 4 end_load
+monitor_says "info status" 'VM status: running' || why="not arrived"
+guest_works || why="what has arrived does not work"
+result migrated_on_views "$why"
 
 # It can be watched there, and checks to the end what it has brought.
 why=
@@ -271,7 +299,7 @@ end_guest || why="mem write: $?"
 wait_guest_end 200 || why="the VMM's status is $?"
 tr -d '\r' <"$GUEST_LOG" | grep -q '^guest: ok$' || why="the guest is not well"
 rmmod kvmi || why="kvmi.ko does not unload"
-cat /tmp/guest.log /tmp/guest.log.2 >/tmp/guest.logs
+cat /tmp/guest.log /tmp/guest.log.[23] >/tmp/guest.logs
 cat "$GUEST_LOG" >>/tmp/guest.logs
 GUEST_LOG=/tmp/guest.logs
 show_guest
