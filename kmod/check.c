@@ -264,7 +264,8 @@ void kvmi_check_zapped(struct kvmi_vm *vm)
 	/* The work is cancelled after the views are gone, and who has seen one is. */
 	xa_for_each(&vm->views, i, tree) {
 		vm->check.again = true;
-		schedule_delayed_work(&vm->check.work, HZ / 20);
+		queue_delayed_work(system_unbound_wq, &vm->check.work,
+				   HZ / 20);
 		break;
 	}
 	if (atomic_read(&kvmi_unsettled))
@@ -283,13 +284,18 @@ static bool kvmi_check_go_on(struct kvmi_vm *vm, struct kvmi_lone *lone)
 {
 	struct kvmi_tdp_check check = { .next = vm->check.next };
 	struct kvmi_tree *tree;
+	unsigned long at;
 	int i, ret;
 
 	for (i = 0; i < CHECK_ROUNDS; i++) {
-		if (!vm->check.view && !check.next)
+		at = vm->check.view;
+		if (!at && !check.next)
 			WRITE_ONCE(vm->check.again, false);
 		tree = xa_find(&vm->views, &vm->check.view, ULONG_MAX,
 			       XA_PRESENT);
+		/* Of one that is gone by now. */
+		if (vm->check.view != at)
+			check.next = 0;
 		if (!tree) {
 			vm->check.view = 0;
 			vm->check.next = 0;
@@ -329,7 +335,7 @@ static void kvmi_check_work(struct work_struct *work)
 	}
 	kfree(lone);
 	if (more)
-		schedule_delayed_work(&vm->check.work, HZ / 20);
+		queue_delayed_work(system_unbound_wq, &vm->check.work, HZ / 20);
 }
 
 /**
