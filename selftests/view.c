@@ -426,6 +426,55 @@ KTAP_CASE_SMP(pages_the_host_takes, "V1 V2")
 	done(vm, kv);
 }
 
+/* As many as there may be, each with a page of its own that is not to be written to. */
+KTAP_CASE_SMP(by_the_hundred, "V1 V2 E17")
+{
+	const uint64_t at = 0x10000000;
+	struct vmm *vm = vmm_create(nr_vcpus, 0);
+	struct kvmi_vm *kv = tool_attach(vm);
+	const struct kvmi_event *ev;
+	struct kvmi_caps caps;
+	uint32_t *view, other;
+	int i, n, nr, vcpu;
+
+	KTAP_LIB_OK(kvmi_caps_get(&caps));
+	nr = caps.out_max_views;
+	KTAP_GE(nr, 256);
+	view = calloc(nr, sizeof(*view));
+	KTAP_ASSERT(view);
+	vmm_slot_add(vm, 1, at, nr * PAGE, 0);
+	for (i = 0; i < nr; i++) {
+		view[i] = make_view(kv, RWX);
+		KTAP_LIB_OK(kvmi_view_set_access(kv, view[i], at / PAGE + i, 1, RX));
+	}
+	KTAP_LIB_ERR(kvmi_view_create(kv, RWX, &other), ENOSPC);
+	KTAP_EQ(kvmi_view_list(kv, NULL, 0), nr);
+	tool_watch(kv, KVMI_EVENT_ACCESS, KVMI_MODE_SYNC, 0);
+	for (n = 0; n < ktap_times(nr, 48); n++) {
+		vcpu = n % nr_vcpus;
+		i = n * 5 % nr;
+		KTAP_LIB_OK(kvmi_view_switch(kv, vcpu, view[i]));
+		vmm_vcpu_set_entry(vm, vcpu, write_n, at + (i + 1) % nr * PAGE, 1, 0);
+		KTAP_EQ(vmm_vcpu_run_done(vm, vcpu), 100);
+		vmm_vcpu_set_entry(vm, vcpu, write_n, at + i * PAGE, 1, 0);
+		vmm_vcpu_start(vm, vcpu);
+		ev = tool_wait(kv, KVMI_EVENT_ACCESS);
+		KTAP_EQ(ev->vcpu, vcpu);
+		KTAP_EQ(ev->view, view[i]);
+		KTAP_EQ(kvmi_event_access(ev)->gpa, at + i * PAGE);
+		tool_reply(kv, ev, KVMI_ACTION_CONTINUE);
+		KTAP_EQ(vmm_vcpu_wait_done(vm, vcpu, TOOL_PATIENCE), 100);
+	}
+	tool_check_views(kv);
+	/* In whatever order, some with vCPUs on them. */
+	for (i = 0; i < nr; i++)
+		KTAP_LIB_OK(kvmi_view_destroy(kv, view[i * 5 % nr]));
+	KTAP_EQ(kvmi_view_list(kv, NULL, 0), 0);
+	make_view(kv, RWX);
+	free(view);
+	done(vm, kv);
+}
+
 /* What KVM maps comes by sixteen pages, each with its own rights. */
 KTAP_CASE_SMP(pages_come_together, "V1 V2 E17")
 {

@@ -47,6 +47,8 @@ tr -d '\r' <"$GUEST_LOG" | sed -n 's/^guest: \(symbol\|function\) //p' >/tmp/sym
 tr -d '\r' <"$GUEST_LOG" | sed -n 's/^guest: function .* T //p' >/tmp/functions
 tr -d '\r' <"$GUEST_LOG" | grep '^guest: .* \(are called\|s\)$' | sed 's/^/# /'
 gpa=$(sed -n 's/.*page //p' /tmp/guest.functions)
+# The host merges pages of the guest's meanwhile.
+echo 1 >/sys/kernel/mm/ksm/run
 
 kvmi count "$GUEST_PID" --symbols /tmp/symbols --functions /tmp/functions \
 	--between __x64_sys_ioprio_get --json >/tmp/count.json &
@@ -79,6 +81,8 @@ sed 's/^/# /' /tmp/while.txt
 kvmi count "$GUEST_PID" do_exit no_such_function >/tmp/no.txt 2>&1 && why="it counts what is not"
 grep -q 'cannot count no_such_function: ' /tmp/no.txt || why="$(cat /tmp/no.txt)"
 result for_a_while "$why"
+echo "# $(cat /sys/kernel/mm/ksm/pages_sharing) pages are merged"
+echo 2 >/sys/kernel/mm/ksm/run
 
 why=
 end_guest || why="kvmi mem write ended with status $?"
