@@ -450,7 +450,7 @@ KTAP_CASE_SMP(by_the_hundred, "V1 V2 E17")
 	KTAP_LIB_ERR(kvmi_view_create(kv, RWX, &other), ENOSPC);
 	KTAP_EQ(kvmi_view_list(kv, NULL, 0), nr);
 	tool_watch(kv, KVMI_EVENT_ACCESS, KVMI_MODE_SYNC, 0);
-	for (n = 0; n < ktap_times(nr, 48); n++) {
+	for (n = 0; n < ktap_times(160, 48); n++) {
 		vcpu = n % nr_vcpus;
 		i = n * 5 % nr;
 		KTAP_LIB_OK(kvmi_view_switch(kv, vcpu, view[i]));
