@@ -229,7 +229,7 @@ KTAP_CASE_SMP(swapped, "V1 V7")
 	swap_on();
 	host_begin(&h, nr_vcpus, MADV_HUGEPAGE);
 	host_goes_on(&h, swap_out);
-	KTAP_GE(h.seen, (uint64_t)ROUNDS / 2);
+	KTAP_GE(h.seen, (uint64_t)ROUNDS / 4);
 	host_end(&h);
 	KTAP_OK(swapoff(SWAP));
 }
@@ -271,7 +271,7 @@ KTAP_CASE_SMP(moved_to_another_node, "V1 V7")
 		ktap_skip("the host has one node");
 	host_begin(&h, nr_vcpus, MADV_NOHUGEPAGE);
 	host_goes_on(&h, move);
-	KTAP_GE(h.seen, (uint64_t)ROUNDS / 2);
+	KTAP_GE(h.seen, (uint64_t)ROUNDS / 4);
 	host_end(&h);
 }
 
