@@ -147,15 +147,13 @@ guest_works()
 	return 1
 }
 
-# leave_to N [COMMAND...]: a live migration to the next guest, the one that is it from then
-# on; the command before the source ends
+# leave_to N: a live migration to the next guest; the source still stands there
 leave_to()
 {
 	source=$GUEST_PID
 	source_monitor=$GUEST_MONITOR
 	rm -f /debian/tmp/migration
 	next_guest "$1" "unix:/tmp/migration"
-	shift
 	while [ ! -S /debian/tmp/migration ] && kill -0 "$GUEST_PID"; do
 		sleep 0.1
 	done
@@ -164,21 +162,17 @@ leave_to()
 	monitor "migrate -d unix:/tmp/migration"
 	monitor_says "info migrate" 'Migration status: completed' || why="not migrated"
 	monitor_log | sed -n '/time\|transferred\|dirty/s/^/# source| /p'
-	[ $# -eq 0 ] || "$@"
+}
+
+# left: the source ends, and the next guest is the one from then on
+left()
+{
 	monitor "quit"
 	for _ in $(seq 300); do
 		kill -0 "$source" 2>/dev/null || break
 		sleep 0.2
 	done
 	GUEST_MONITOR=$target_monitor
-}
-
-# It compares the views with KVM's tables once more.
-end_load()
-{
-	kill -TERM $load
-	wait $load || why="watch-load ended with status $?"
-	sed 's/^/# /' /tmp/load.txt
 }
 
 rmmod kvmi 2>/dev/null
@@ -277,6 +271,7 @@ break_there >/tmp/commands
 gdb_start </tmp/commands
 more_hits || why="gdb does not stop at its breakpoint"
 leave_to 3
+left
 gdb_end || why="the stub's status is $?"
 monitor_says "info status" 'VM status: running' || why="not arrived"
 memory_is "0x0f 0x30" || why="an INT3 came along"
@@ -287,7 +282,12 @@ why=
 watch-load "$GUEST_PID" views 600 >/tmp/load.txt 2>&1 &
 load=$!
 guest_works || why="the guest does not work on views"
-leave_to 4 end_load
+leave_to 4
+# It compares the views with KVM's tables once more.
+kill -TERM $load
+wait $load || why="watch-load ended with status $?"
+sed 's/^/# /' /tmp/load.txt
+left
 monitor_says "info status" 'VM status: running' || why="not arrived"
 guest_works || why="what has arrived does not work"
 result migrated_on_views "$why"
