@@ -675,7 +675,8 @@ static int kvmi_session_call(struct kvmi_session *session,
 	if (op->flags && READ_ONCE(session->detaching))
 		return -ENODEV;
 
-	if (!op->flags || op->flags == (KVMI_IOCTL_OUT | KVMI_IOCTL_ERR))
+	/* Those that take what they need themselves. */
+	if (!(op->flags & (KVMI_IOCTL_VM | KVMI_IOCTL_LOCK)))
 		return op->fn(session, args);
 
 	ret = kvmi_vm_get(vm);
